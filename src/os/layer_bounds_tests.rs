@@ -1,0 +1,169 @@
+//! Tests of the layer scan's limits: hostile layers end early, cheaply, with the right reason.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use super::testing::{TarBuilder, gzip, header, scan};
+use super::{Entry, LayerError, LayerFinding, Limit, ScanLimits, ScanRequest, scan_layer};
+
+fn tar() -> TarBuilder {
+    TarBuilder::new()
+}
+
+fn scan_with(blob: impl Read, limits: &ScanLimits) -> Result<LayerFinding, LayerError> {
+    scan_layer(blob, &ScanRequest::default(), limits)
+}
+
+/// The limit that ended a scan, and what was found before.
+fn limit(result: Result<LayerFinding, LayerError>) -> (Limit, LayerFinding) {
+    match result {
+        Err(LayerError::Limit { limit, found }) => (limit, *found),
+        other => unreachable!("no limit was met: {other:?}"),
+    }
+}
+
+/// `head`, then so many zeros, packed with gzip; itself some 1/1000 of that.
+fn packed_zeros(head: &[u8], zeros: u64) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(head).unwrap();
+    io::copy(&mut io::repeat(0).take(zeros), &mut encoder).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The largest memory of this process so far, in KiB, where the system tells.
+fn peak_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn an_extended_header_of_100_mb_fails_fast_and_in_little_memory() {
+    const SIZE: u64 = 100 * 1024 * 1024;
+    for kind in [b'x', b'L', b'K'] {
+        let bomb = packed_zeros(&header(kind, b"bomb", b"", SIZE), SIZE + 1024);
+        let before = peak_kib();
+        let started = Instant::now();
+        let (reason, _) = limit(scan(&bomb));
+        assert_eq!(reason, Limit::Extension);
+        assert!(started.elapsed() < Duration::from_secs(1));
+        if let (Some(before), Some(after)) = (before, peak_kib()) {
+            // Other tests of this process run at the same time; 100 MiB would show all the same.
+            assert!(after.saturating_sub(before) < 60 * 1024, "{before} to {after} KiB");
+        }
+    }
+}
+
+#[test]
+fn extended_headers_within_the_limit_are_read() {
+    let long = "x".repeat(1000 * 1000);
+    let blob = tar().pax(&[("comment", long.as_bytes())]).file("etc/os-release", b"ID=x\n").build();
+    assert_eq!(scan(&blob).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn a_body_beyond_the_budget_of_headers_is_no_matter() {
+    let large = vec![7_u8; 5 * 1024 * 1024];
+    let blob = tar().file("app/data", &large).gnu_sparse("app/holes", 0, &large).file("etc/os-release", b"x");
+    assert_eq!(scan(&blob.build()).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn a_bomb_is_stopped_by_its_ratio_and_keeps_what_was_found() {
+    const SIZE: u64 = 400 * 1024 * 1024;
+    let head =
+        [tar().file("etc/os-release", b"ID=x\n").unfinished(), header(b'0', b"zeros", b"", SIZE).to_vec()]
+            .concat();
+    let (reason, found) = limit(scan(&packed_zeros(&head, SIZE + 1024)));
+    assert_eq!(reason, Limit::Ratio);
+    assert_eq!(found.entries.get("etc/os-release"), Some(&Entry::File("ID=x\n".to_owned())));
+}
+
+#[test]
+fn sizes_and_counts_are_limited() {
+    let large = tar().file("app/a", &vec![7; 100_000]).file("app/b", &vec![7; 100_000]).build();
+    let limits = ScanLimits::default;
+    let compressed = ScanLimits { max_compressed_bytes: 150_000, ..limits() };
+    assert_eq!(limit(scan_with(large.as_slice(), &compressed)).0, Limit::Compressed);
+    let decompressed = ScanLimits { max_decompressed_bytes: 150_000, ..limits() };
+    assert_eq!(limit(scan_with(gzip(&large).as_slice(), &decompressed)).0, Limit::Decompressed);
+    let entries = ScanLimits { max_entries: 1, ..limits() };
+    assert_eq!(limit(scan_with(large.as_slice(), &entries)).0, Limit::Entries);
+    let exact = ScanLimits { max_entries: 2, max_compressed_bytes: large.len() as u64, ..limits() };
+    assert!(scan_with(large.as_slice(), &exact).is_ok());
+    let request = ScanRequest { extra_paths: (0..65).map(|n| format!("p{n}")).collect() };
+    assert_eq!(limit(scan_layer(large.as_slice(), &request, &limits())).0, Limit::Request);
+}
+
+#[test]
+fn much_text_in_release_files_is_limited() {
+    let mut many = tar();
+    let text = "x".repeat(4000);
+    for number in 0..100 {
+        many = many.file(&format!("usr/lib/os.release.d/os-release-{number}"), text.as_bytes());
+    }
+    assert_eq!(limit(scan(&many.build())).0, Limit::Captured);
+    let mut marks = tar();
+    for number in 0..10_000 {
+        marks = marks.file(&format!("usr/lib/os.release.d/.wh.os-release-{number}"), b"");
+    }
+    assert_eq!(limit(scan(&marks.build())).0, Limit::Captured);
+    let same = (0..200).fold(tar(), |tar, _| tar.file("etc/os-release", text.as_bytes()));
+    assert_eq!(scan(&same.build()).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn a_release_file_over_the_limit_is_told_by_its_size() {
+    let blob =
+        tar().file("etc/os-release", &vec![b'#'; 5 * 1024 * 1024]).file("etc/lsb-release", b"x").build();
+    let finding = scan(&blob).unwrap();
+    assert_eq!(finding.entries.get("etc/os-release"), Some(&Entry::TooLarge(5 * 1024 * 1024)));
+    assert_eq!(finding.entries.get("etc/lsb-release"), Some(&Entry::File("x".to_owned())));
+}
+
+#[test]
+fn a_hole_of_an_exabyte_takes_no_time() {
+    let hole = 1 << 60;
+    let blob = tar()
+        .gnu_sparse("app/hole", hole, b"x")
+        .gnu_sparse("etc/os-release", hole, b"x")
+        .gnu_sparse("bin/busybox", hole, b"x")
+        .file("etc/lsb-release", b"after")
+        .build();
+    let finding = scan(&blob).unwrap();
+    assert!(matches!(finding.entries.get("etc/os-release"), Some(Entry::TooLarge(size)) if *size > hole));
+    assert_eq!(finding.entries.get("etc/lsb-release"), Some(&Entry::File("after".to_owned())));
+}
+
+#[test]
+fn a_window_larger_than_the_limit_is_refused() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(27).unwrap();
+    encoder.write_all(&tar().file("etc/os-release", b"ID=x\n").build()).unwrap();
+    let blob = encoder.finish().unwrap();
+    assert_eq!(limit(scan(&blob)).0, Limit::Window);
+    let wide = ScanLimits { max_zstd_window_log: 27, ..ScanLimits::default() };
+    assert_eq!(scan_with(blob.as_slice(), &wide).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn paths_beyond_the_systems_limit_are_passed_over() {
+    let long = format!("{}etc/os-release", "./".repeat(3000));
+    let blob = tar().gnu_long_name(&long).file("x", b"x").gnu_long_link(&long).symlink("etc/os-release", "y");
+    assert!(scan(&blob.build()).unwrap().is_empty());
+}
+
+#[test]
+fn a_hundred_thousand_links_cost_neither_memory_nor_time() {
+    let mut many = tar().file("etc/os-release", b"ID=x\n");
+    for number in 0..100_000 {
+        many = many.symlink(&format!("usr/share/x/{}/{number}", number % 100), "../etc/os-release");
+    }
+    let blob = many.symlink("usr/share/late", "../../etc").file("usr/share/late/lsb-release", b"y").build();
+    let started = Instant::now();
+    let finding = scan(&blob).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(finding.entries.keys().collect::<Vec<_>>(), ["etc/lsb-release", "etc/os-release"]);
+}
