@@ -11,7 +11,7 @@ use super::path::split;
 /// `usr/etc` and `usr/lib64` are where ostree and the Chromium OS family keep the real directories,
 /// `usr/lib/os.release.d` is Fedora's (2014–2020), `etc/static` NixOS's. The list holds every parent
 /// of every member.
-const DIRECTORIES: [&str; 23] = [
+const DIRECTORIES: [&str; 20] = [
     "",
     "bin",
     "etc",
@@ -24,7 +24,6 @@ const DIRECTORIES: [&str; 23] = [
     "usr/lib",
     FEDORA,
     "usr/lib64",
-    "usr/share",
     "x86_64-bottlerocket-linux-gnu",
     "x86_64-bottlerocket-linux-gnu/sys-root",
     "x86_64-bottlerocket-linux-gnu/sys-root/usr",
@@ -33,8 +32,6 @@ const DIRECTORIES: [&str; 23] = [
     "aarch64-bottlerocket-linux-gnu/sys-root",
     "aarch64-bottlerocket-linux-gnu/sys-root/usr",
     "aarch64-bottlerocket-linux-gnu/sys-root/usr/lib",
-    "sbin",
-    "usr/sbin",
 ];
 
 /// Where Fedora kept the files of its editions, `os-release-container` and others.
@@ -105,7 +102,7 @@ pub(super) fn is_known(path: &str) -> bool {
 /// True for the names under which busybox's program is found.
 pub(super) fn is_busybox_name(path: &str) -> bool {
     let (parent, name) = split(path);
-    matches!(name, "busybox" | "[") && matches!(split(parent).1, "bin" | "sbin")
+    matches!(name, "busybox" | "[") && split(parent).1 == "bin"
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ mod plan_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
+mod tree_tests;
+#[cfg(test)]
 mod unpacking_tests;
 
 pub use distro::{Distribution, Identification, RULES_VERSION, Rule, identify};

@@ -18,7 +18,7 @@ const MAX_LINK_BYTES: usize = 1024 * 1024;
 
 /// Links outside the tracked paths that lead to a tracked one are still remembered beyond that
 /// memory, up to this number: they are few in any real layer.
-const MAX_LINKS: usize = 20_000;
+const MAX_LATE_LINKS: usize = 4096;
 
 /// Prefix of a whiteout's base name (OCI image specification, "Whiteouts").
 const WHITEOUT: &str = ".wh.";
@@ -38,6 +38,7 @@ pub(super) struct LayerTree<'a> {
     /// Symbolic links at paths that are not tracked.
     links: BTreeMap<String, String>,
     link_bytes: usize,
+    late_links: usize,
     captured_bytes: usize,
 }
 
@@ -50,6 +51,7 @@ impl<'a> LayerTree<'a> {
             opaque: BTreeSet::new(),
             links: BTreeMap::new(),
             link_bytes: 0,
+            late_links: 0,
             captured_bytes: 0,
         }
     }
@@ -165,7 +167,10 @@ impl<'a> LayerTree<'a> {
         let fits = self.link_bytes + size <= MAX_LINK_BYTES;
         let leads_to = link_target(path, &target);
         let matters = self.request.covers(&leads_to) || self.links.contains_key(&leads_to);
-        if fits || (matters && self.links.len() < MAX_LINKS) {
+        if !fits && matters {
+            self.late_links += 1;
+        }
+        if fits || (matters && self.late_links <= MAX_LATE_LINKS) {
             self.link_bytes += size;
             self.links.insert(path.to_owned(), target);
         }
@@ -192,10 +197,14 @@ impl<'a> LayerTree<'a> {
         if self.links.is_empty() {
             return;
         }
-        self.links.remove(path);
+        let mut gone = vec![path.to_owned()];
         if !is_directory {
-            let below: Vec<String> = range_below(&self.links, path).collect();
-            below.iter().for_each(|path| drop(self.links.remove(path)));
+            gone.extend(range_below(&self.links, path));
+        }
+        for path in gone {
+            if let Some(target) = self.links.remove(&path) {
+                self.link_bytes = self.link_bytes.saturating_sub(path.len() + target.len());
+            }
         }
     }
 
@@ -301,156 +310,4 @@ fn node_bytes(path: &str, node: &Entry) -> usize {
 fn range_below<V>(map: &BTreeMap<String, V>, path: &str) -> impl Iterator<Item = String> {
     let start = format!("{path}/");
     map.range(start.clone()..).map(|(key, _)| key.clone()).take_while(move |key| key.starts_with(&start))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tree(build: impl Fn(&mut LayerTree<'_>)) -> Vec<(String, Entry)> {
-        let request = ScanRequest::default();
-        let mut tree = LayerTree::new(&request);
-        build(&mut tree);
-        tree.finish().entries.into_iter().collect()
-    }
-
-    fn add(tree: &mut LayerTree<'_>, name: &str, node: Entry) {
-        if let Some(path) = tree.locate(name) {
-            tree.add(&path, node);
-        }
-    }
-
-    fn file(text: &str) -> Entry {
-        Entry::File(text.to_owned())
-    }
-
-    fn link(target: &str) -> Entry {
-        Entry::Symlink(target.to_owned())
-    }
-
-    fn expect(entries: &[(&str, Entry)]) -> Vec<(String, Entry)> {
-        entries.iter().map(|(path, node)| ((*path).to_owned(), node.clone())).collect()
-    }
-
-    #[test]
-    fn the_last_entry_of_a_path_wins() {
-        let found = tree(|tree| {
-            add(tree, "./etc/os-release", file("a"));
-            add(tree, "/etc/os-release", file("b"));
-        });
-        assert_eq!(found, expect(&[("etc/os-release", file("b"))]));
-    }
-
-    #[test]
-    fn a_file_in_place_of_a_directory_takes_all_below_with_it() {
-        let found = tree(|tree| {
-            add(tree, "etc/os-release", file("a"));
-            add(tree, "etc/.wh.lsb-release", Entry::Other);
-            add(tree, "etc", Entry::Other);
-            add(tree, "etc/os-release", file("lost: its parent is no directory"));
-        });
-        assert_eq!(found, expect(&[("etc", Entry::Other)]));
-    }
-
-    #[test]
-    fn entries_are_written_through_links_of_their_own_layer() {
-        let found = tree(|tree| {
-            add(tree, "etc", link("usr/etc"));
-            add(tree, "opt/a", link("../etc"));
-            add(tree, "opt/a/os-release", file("through two links"));
-        });
-        assert_eq!(
-            found,
-            expect(&[("etc", link("usr/etc")), ("usr/etc/os-release", file("through two links"))])
-        );
-    }
-
-    #[test]
-    fn a_directory_entry_replaces_a_link() {
-        let found = tree(|tree| {
-            add(tree, "etc", link("usr/etc"));
-            add(tree, "etc/", Entry::Directory);
-            add(tree, "etc/os-release", file("x"));
-        });
-        assert_eq!(found, expect(&[("etc/os-release", file("x"))]));
-    }
-
-    #[test]
-    fn looping_parents_lose_their_entries_only() {
-        let found = tree(|tree| {
-            add(tree, "etc", link("usr"));
-            add(tree, "usr", link("etc"));
-            add(tree, "etc/os-release", file("x"));
-        });
-        assert_eq!(found, expect(&[("etc", link("usr")), ("usr", link("etc"))]));
-    }
-
-    #[test]
-    fn a_hard_link_keeps_what_its_target_was() {
-        let found = tree(|tree| {
-            add(tree, "usr/lib/os-release", file("first"));
-            tree.add_hardlink("etc/os-release", "./usr/lib/os-release");
-            add(tree, "usr/lib/os-release", file("second"));
-            tree.add_hardlink("etc/alpine-release", "/opt/x");
-        });
-        assert_eq!(
-            found,
-            expect(&[
-                ("etc/alpine-release", Entry::Hardlink("opt/x".to_owned())),
-                ("etc/os-release", file("first")),
-                ("usr/lib/os-release", file("second")),
-            ])
-        );
-    }
-
-    #[test]
-    fn whiteouts_hide_lower_layers_and_not_their_own() {
-        let found = tree(|tree| {
-            add(tree, "etc/os-release", file("own"));
-            add(tree, "etc/.wh.os-release", Entry::Other);
-            add(tree, "etc/.wh.alpine-release", Entry::Other);
-            add(tree, ".wh.usr", Entry::Other);
-            add(tree, "usr/lib/", Entry::Directory);
-            tree.add_hardlink("bin/.wh.busybox", ".wh..wh.aufs");
-        });
-        assert_eq!(
-            found,
-            expect(&[
-                ("bin/busybox", Entry::Whiteout),
-                ("etc/alpine-release", Entry::Whiteout),
-                ("etc/os-release", file("own")),
-                ("usr", Entry::OpaqueDirectory),
-                ("usr/lib", Entry::Directory),
-            ])
-        );
-    }
-
-    #[test]
-    fn opaque_marks_count_before_and_after_the_entries_of_their_directory() {
-        for first in [true, false] {
-            let found = tree(|tree| {
-                if first {
-                    add(tree, "etc/.wh..wh..opq", Entry::Other);
-                }
-                add(tree, "etc/os-release", file("own"));
-                if !first {
-                    add(tree, "etc/.wh..wh..opq", Entry::Other);
-                }
-            });
-            assert_eq!(found, expect(&[("etc", Entry::OpaqueDirectory), ("etc/os-release", file("own"))]));
-        }
-    }
-
-    #[test]
-    fn what_cannot_matter_is_not_kept() {
-        let found = tree(|tree| {
-            add(tree, "app/os-release", file("x"));
-            add(tree, "app/.wh..wh..opq", Entry::Other);
-            add(tree, ".wh..wh.plnk", Entry::Other);
-            add(tree, ".wh.", Entry::Other);
-            add(tree, "etc/.wh.passwd", Entry::Other);
-            add(tree, "var/link", link("nowhere"));
-        });
-        assert_eq!(found, expect(&[("etc", Entry::Directory)]));
-    }
 }

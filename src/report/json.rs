@@ -1,0 +1,21 @@
+//! The JSON report: one document, a line a row, images before containers.
+
+use super::{Chunk, Report, chunked};
+
+/// Encodes a report.
+pub fn json_chunks(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
+    let mut head = serde_json::to_vec(&report.header).unwrap_or_default();
+    head.pop();
+    head.extend_from_slice(b",\n\"images\":[");
+    let images = chunked(head, report.images.iter().enumerate(), b"\n],\n\"containers\":[", encode);
+    // The rows of a report are its containers.
+    let images = images.map(|chunk| Chunk { rows: 0, ..chunk });
+    images.chain(chunked(Vec::new(), report.containers.iter().enumerate(), b"\n]}\n", encode))
+}
+
+fn encode<T: serde::Serialize>((place, row): &(usize, &T), bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(if *place == 0 { b"\n" } else { b",\n" });
+    // Writing to a Vec cannot fail, and the rows have no map keys but strings.
+    let written = serde_json::to_writer(bytes, row);
+    debug_assert!(written.is_ok());
+}

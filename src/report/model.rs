@@ -1,0 +1,332 @@
+//! What a report holds. The field names are those of the JSON report and of the CSV columns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Counts;
+use crate::image::{Digest, Platform};
+use crate::os::{Distribution, EolStatus};
+
+/// How a container belongs to its pod. The order is the order of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerType {
+    /// `spec.containers`.
+    Container,
+    /// `spec.ephemeralContainers`.
+    Ephemeral,
+    /// `spec.initContainers`, sidecars among them.
+    Init,
+}
+
+/// Where a row's platform comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PlatformSource {
+    /// The node that the pod runs on.
+    Node,
+    /// The pod's node selector.
+    Selector,
+    /// Nothing was known: `--default-platform`.
+    Default,
+}
+
+/// Where a row's digest comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DigestSource {
+    /// `imageID` in the pod's status: the running image.
+    Status,
+    /// The digest in the pod's reference; no status says otherwise.
+    Reference,
+    /// The tag, as it resolved tonight.
+    Tag,
+    /// The tag or digest in the reference, after its configuration was seen to be the bare image id
+    /// in the pod's status.
+    ImageId,
+}
+
+/// Whether an image could be inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InspectionStatus {
+    /// Inspected in full, also where that proved that there is no distribution.
+    Ok,
+    /// The configuration was read, a needed layer was not.
+    Partial,
+    /// Not inspected; `error_kind` says why.
+    Failed,
+    /// Not tried: by policy, deadline, or because the pod is over.
+    Skipped,
+}
+
+/// Why an image could not be inspected: a closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names are the documentation; README has the table")]
+pub enum ErrorKind {
+    Unauthorized,
+    Denied,
+    NotFound,
+    RateLimited,
+    Timeout,
+    Network,
+    Tls,
+    Unsupported,
+    Invalid,
+    Policy,
+    Deadline,
+    NotRunning,
+    Internal,
+}
+
+macro_rules! lower_case_name {
+    ($($type:ty),*) => {$(
+        impl $type {
+            /// The name in reports.
+            pub fn name(self) -> String {
+                serde_json::to_value(self).ok().and_then(|v| v.as_str().map(Into::into)).unwrap_or_default()
+            }
+        }
+    )*};
+}
+lower_case_name!(ContainerType, PlatformSource, DigestSource, InspectionStatus, ErrorKind);
+
+/// Which part of the cluster was listed; empty lists mean all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Scope {
+    /// Namespaces that were listed.
+    pub namespaces: Vec<String>,
+    /// Namespaces that were left out.
+    pub excluded_namespaces: Vec<String>,
+    /// The label selector.
+    pub selector: Option<String>,
+}
+
+/// What made the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Versions {
+    /// This program.
+    pub program: String,
+    /// crane, as it names itself.
+    pub crane: Option<String>,
+    /// The number of the distribution rules; facts of other rules are learned anew.
+    pub detection_rules: u32,
+    /// The date of the end-of-life table.
+    pub eol_data: NaiveDate,
+}
+
+/// Whether the run saw everything that it was asked to see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Completeness {
+    /// Listed in full, and no deadline or signal cut it off. Failed images don't count.
+    pub complete: bool,
+    /// What cut it off: `deadline` or `signal`.
+    pub reason: Option<String>,
+}
+
+/// The head of a report, and of its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Header {
+    /// Version of this schema.
+    pub schema_version: String,
+    /// Start of the listing and four random hexadecimal digits.
+    pub run_id: String,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// SHA-256 of the API server's CA certificates; null for a pod list from a file.
+    pub cluster_id: Option<String>,
+    /// Start of the listing, UTC, to the second.
+    #[serde(with = "seconds")]
+    pub snapshot_time: DateTime<Utc>,
+    /// What was listed.
+    pub scope: Scope,
+    /// What made the report.
+    pub versions: Versions,
+    /// Whether anything is missing.
+    pub completeness: Completeness,
+}
+
+/// An image: a repository, digest and platform, with all that was learned of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImageRecord {
+    /// Host and port; null if the reference could not be read.
+    pub registry: Option<Arc<str>>,
+    /// Path below the registry.
+    pub repository: Option<Arc<str>>,
+    /// The tag that was asked for, where no digest is known.
+    pub tag: Option<Arc<str>>,
+    /// The digest as observed: of an index or of a manifest.
+    pub digest: Option<Digest>,
+    /// The bare image id that the tag was compared with and differs from.
+    pub image_id: Option<Digest>,
+    /// The platform that was asked for: the node's.
+    pub platform: Arc<Platform>,
+    /// The platform's manifest that `digest` resolves to. Identity is compared by it.
+    pub manifest_digest: Option<Digest>,
+    /// The configuration's digest, Docker's image id.
+    pub config_digest: Option<Digest>,
+    /// From the configuration.
+    pub os: Option<String>,
+    /// From the configuration.
+    pub architecture: Option<String>,
+    /// From the configuration: `v8`.
+    pub variant: Option<String>,
+    /// From the configuration; Windows' build.
+    pub os_version: Option<String>,
+    /// The distribution; null if there is none or it is not known.
+    pub distribution: Option<Distribution>,
+    /// The layer that the distribution was read from.
+    pub distribution_layer: Option<Digest>,
+    /// True where every layer that was needed was read and verified and none is in doubt.
+    pub distribution_certain: bool,
+    /// `none` where the layers were read and hold no distribution, else the file that answered.
+    pub distro_source: Option<String>,
+    /// Windows' release name or a point release.
+    pub distro_release: Option<String>,
+    /// Support status on the run's date.
+    pub eol_status: Option<EolStatus>,
+    /// End of ordinary support.
+    pub eol_date: Option<NaiveDate>,
+    /// End of extended support.
+    pub eol_extended_date: Option<NaiveDate>,
+    /// The base image that the image names.
+    pub base_image: Option<String>,
+    /// `annotation` or `label`.
+    pub base_image_source: Option<String>,
+    /// From the configuration; null also for the dates that mean "none" (before 1980).
+    #[serde(with = "optional_seconds")]
+    pub created: Option<DateTime<Utc>>,
+    /// Compressed size of configuration and layers.
+    pub size_bytes: Option<u64>,
+    /// The user that the configuration names.
+    pub user: Option<String>,
+    /// The OCI labels (`org.opencontainers.image.*`) of the configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it could be inspected.
+    pub inspection_status: InspectionStatus,
+    /// Why not.
+    pub error_kind: Option<ErrorKind>,
+    /// Our own sentence, with what to do.
+    pub error_message: Option<String>,
+    /// The mirror that answered, if another than `registry`.
+    pub inspected_via: Option<String>,
+    /// When these facts were learned.
+    #[serde(with = "optional_seconds")]
+    pub inspected_at: Option<DateTime<Utc>>,
+}
+
+/// A container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "the fields are columns of the CSV, described in columns.rs")]
+pub struct ContainerRow {
+    pub namespace: Arc<str>,
+    pub workload_kind: Arc<str>,
+    pub workload_name: Arc<str>,
+    pub pod: Arc<str>,
+    pub pod_phase: Option<Arc<str>>,
+    /// `generateName` of bare pods and of pods of controllers that are not known.
+    pub generate_name: Option<Arc<str>>,
+    pub node: Option<Arc<str>>,
+    pub container: Arc<str>,
+    pub container_type: ContainerType,
+    pub owner: Option<Arc<str>>,
+    /// The reference as the pod's author wrote it.
+    pub image: Arc<str>,
+    pub tag: Option<Arc<str>>,
+    pub digest_source: Option<DigestSource>,
+    /// `imageID` as the node reported it.
+    pub image_id: Option<Arc<str>>,
+    pub platform_source: PlatformSource,
+    /// Zero-based place of the image in `images`.
+    pub image_index: usize,
+}
+
+/// A whole report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Head.
+    pub header: Header,
+    /// Images, sorted.
+    pub images: Vec<ImageRecord>,
+    /// Containers, sorted.
+    pub containers: Vec<ContainerRow>,
+}
+
+/// The shape of the JSON report, for its schema; reports are written and read as streams.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub struct ReportDocument {
+    /// Head.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Images come before containers, a guarantee of this schema.
+    pub images: Vec<ImageRecord>,
+    /// One each, in the order of the CSV.
+    pub containers: Vec<ContainerRow>,
+}
+
+/// A file of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileEntry {
+    /// `csv`, `workloads` or `json`.
+    pub format: String,
+    /// Where it lies. Readers derive the key from run id and format and never use this one.
+    pub key: String,
+    /// Size.
+    pub size_bytes: u64,
+    /// SHA-256 of the content, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Rows, without the head.
+    pub rows: u64,
+}
+
+/// The commit of a run: written last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifest {
+    /// Head.
+    #[serde(flatten)]
+    pub header: Header,
+    /// The run's files.
+    pub files: Vec<FileEntry>,
+    /// What `list` and `trend` show.
+    pub counts: Counts,
+}
+
+/// `YYYY-MM-DDTHH:MM:SSZ`.
+pub fn format_time(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+mod seconds {
+    use super::{DateTime, Deserialize, Utc, format_time};
+
+    pub(super) fn serialize<S: serde::Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format_time(time))
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+        DateTime::deserialize(deserializer)
+    }
+}
+
+mod optional_seconds {
+    use super::{DateTime, Deserialize, Serialize, Utc, format_time};
+
+    #[allow(clippy::ref_option, reason = "serde's `with` passes a reference to the field")]
+    pub(super) fn serialize<S: serde::Serializer>(
+        time: &Option<DateTime<Utc>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.as_ref().map(format_time).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<DateTime<Utc>>, D::Error> {
+        Option::deserialize(deserializer)
+    }
+}

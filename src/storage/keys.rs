@@ -1,0 +1,178 @@
+//! Every object key: derived from cluster, run id and format, never taken from a manifest.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+/// A cluster's name: `[a-z0-9][a-z0-9._-]{0,62}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterName(String);
+
+/// A text that is no cluster name or run id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not a cluster name.
+    #[error("a cluster name is 1 to 63 of a-z, 0-9, dot, dash and underscore, and starts with a letter or digit")]
+    Cluster,
+    /// Not a run id.
+    #[error("a run id is its time and four hexadecimal digits, e.g. 20261123T020000Z-1f3a")]
+    Run,
+}
+
+impl ClusterName {
+    /// Makes a name of any text, as a kubeconfig's context: other characters become dashes.
+    pub fn cleaned(text: &str) -> Option<Self> {
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+        let text: String = text.to_ascii_lowercase().chars().map(|c| if known(c) { c } else { '-' }).collect();
+        text.trim_matches(['.', '_', '-']).chars().take(63).collect::<String>().parse().ok()
+    }
+}
+
+impl FromStr for ClusterName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let valid = (1..=63).contains(&text.len())
+            && text.bytes().enumerate().all(|(at, b)| word(b) || (at > 0 && matches!(b, b'.' | b'_' | b'-')));
+        if valid { Ok(Self(text.into())) } else { Err(NameError::Cluster) }
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A run's name: the start of its listing, UTC, and four random hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId {
+    time: DateTime<Utc>,
+    suffix: u16,
+}
+
+const RUN_TIME: &str = "%Y%m%dT%H%M%SZ";
+
+impl RunId {
+    /// A run that started at `time`.
+    pub fn new(time: DateTime<Utc>, suffix: u16) -> Self {
+        Self { time, suffix }
+    }
+
+    /// The run's partition, `YYYY-MM-DD`.
+    pub fn date(&self) -> String {
+        self.time.format("%Y-%m-%d").to_string()
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:04x}", self.time.format(RUN_TIME), self.suffix)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (time, suffix) = text.split_once('-').ok_or(NameError::Run)?;
+        let time = NaiveDateTime::parse_from_str(time, RUN_TIME).map_err(|_| NameError::Run)?.and_utc();
+        let run = Self { time, suffix: u16::from_str_radix(suffix, 16).map_err(|_| NameError::Run)? };
+        // Exactly one spelling each.
+        if run.to_string() == text { Ok(run) } else { Err(NameError::Run) }
+    }
+}
+
+/// A kind of file of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A row per container.
+    Csv,
+    /// A row per workload, container and image.
+    Workloads,
+    /// The report.
+    Json,
+    /// The commit.
+    Manifest,
+}
+
+impl Format {
+    /// The first part of the key.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Workloads => "workloads",
+            Self::Json => "json",
+            Self::Manifest => "manifest",
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Csv | Self::Workloads => "csv",
+            Self::Json | Self::Manifest => "json",
+        }
+    }
+}
+
+/// What all keys of a run are derived from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunKey {
+    /// The run.
+    pub run: RunId,
+    /// Its cluster.
+    pub cluster: ClusterName,
+}
+
+impl RunKey {
+    /// The key of one of the run's files.
+    pub fn object(&self, format: Format) -> String {
+        let Self { run, cluster } = self;
+        let (name, date, extension) = (format.name(), run.date(), format.extension());
+        format!("{name}/cluster={cluster}/dt={date}/image-census_{cluster}_{run}.{extension}")
+    }
+
+    /// Reads a manifest's key; anything else is none of ours.
+    pub fn from_manifest_key(key: &str) -> Option<Self> {
+        let (cluster, _) = key.strip_prefix("manifest/cluster=")?.split_once('/')?;
+        let cluster: ClusterName = cluster.parse().ok()?;
+        let file = key.rsplit('/').next()?.strip_prefix("image-census_")?.strip_suffix(".json")?;
+        let run = file.strip_prefix(&format!("{cluster}_"))?.parse().ok()?;
+        let found = Self { run, cluster };
+        (found.object(Format::Manifest) == key).then_some(found)
+    }
+}
+
+/// The one key that is rewritten: it names a cluster's newest run.
+pub fn latest_key(cluster: &ClusterName) -> String {
+    format!("latest/cluster={cluster}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_contract() -> Result<(), NameError> {
+        let key = RunKey { run: "20261123T020000Z-1f3a".parse()?, cluster: "prod.eu_1".parse()? };
+        let csv = "csv/cluster=prod.eu_1/dt=2026-11-23/image-census_prod.eu_1_20261123T020000Z-1f3a.csv";
+        assert_eq!(key.object(Format::Csv), csv);
+        let manifest = key.object(Format::Manifest);
+        assert_eq!(RunKey::from_manifest_key(&manifest), Some(key));
+        for odd in [csv.into(), manifest.replace("dt=2026-11-23", "dt=2026-11-24"), manifest.replace("1f3a", "1F3A"), format!("{manifest}.part"), manifest.replace("manifest/", "manifest/../")] {
+            assert_eq!(RunKey::from_manifest_key(&odd), None, "{odd}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn names_that_could_leave_their_folder_are_refused() {
+        for name in ["", ".", "..", "a/b", "A", "-a", "a b", "a\n", &"a".repeat(64)] {
+            assert!(name.parse::<ClusterName>().is_err(), "{name}");
+        }
+        let cleaned = ClusterName::cleaned("arn:aws:eks:EU/prod").map(|name| name.to_string());
+        assert_eq!(cleaned.as_deref(), Some("arn-aws-eks-eu-prod"));
+    }
+}

@@ -1,0 +1,141 @@
+//! A folder as a store. An object appears whole, by a rename within its folder, after its content is
+//! on the disk; an unfinished one is a dot file that no listing shows.
+//!
+//! The calls block for the length of a write; nothing else of the run is under way then.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use tempfile::NamedTempFile;
+
+use super::{ObjectWriter, Store, StoreError};
+
+/// A folder.
+pub struct LocalStore {
+    root: PathBuf,
+}
+
+impl LocalStore {
+    /// A store below `root`, which is created when it is first written to.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn begin(&self, key: &str) -> Result<Box<LocalWriter>, StoreError> {
+        let path = self.root.join(key);
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|e| failed("create the folder", folder, e))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".image-census-").suffix(".part");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // Readable by others as far as the umask allows; temporary files are private otherwise.
+            builder.permissions(fs::Permissions::from_mode(0o644));
+        }
+        let file = builder.tempfile_in(folder).map_err(|e| failed("write to the folder", folder, e))?;
+        Ok(Box::new(LocalWriter { file, path }))
+    }
+}
+
+struct LocalWriter {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl LocalWriter {
+    fn append(&mut self, content: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(content).map_err(|e| failed("write", &self.path, e))
+    }
+
+    fn finish(self, overwrite: bool) -> Result<(), StoreError> {
+        let Self { file, path } = self;
+        file.as_file().sync_all().map_err(|e| failed("write", &path, e))?;
+        let kept = if overwrite { file.persist(&path) } else { file.persist_noclobber(&path) };
+        kept.map_err(|e| failed("write", &path, e.error))?;
+        // The rename itself is durable once the folder is.
+        let folder = path.parent().unwrap_or(Path::new("."));
+        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| failed("write", folder, e))
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for LocalWriter {
+    async fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
+        self.append(content)
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.finish(false)
+    }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    async fn probe(&self) -> Result<(), StoreError> {
+        let mut writer = self.begin("probe")?;
+        // A full disk takes an empty file; it does not take a page.
+        writer.append(&[0; 4_096])?;
+        writer.file.as_file().sync_all().map_err(|e| failed("write to the folder", &self.root, e))
+    }
+
+    async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        Ok(self.begin(key)?)
+    }
+
+    async fn replace(&self, key: &str, content: &[u8]) -> Result<(), StoreError> {
+        let mut writer = self.begin(key)?;
+        writer.append(content)?;
+        writer.finish(true)
+    }
+
+    async fn open(&self, key: &str) -> Result<Box<dyn Read + Send>, StoreError> {
+        let path = self.root.join(key);
+        let file = File::open(&path).map_err(|e| failed("read", &path, e))?;
+        Ok(Box::new(file))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut keys = Vec::new();
+        let mut folders = vec![self.root.join(prefix)];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed("list", &folder, e)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(|e| failed("list", &folder, e))?;
+                let kind = entry.file_type().map_err(|e| failed("list", &folder, e))?;
+                let path = entry.path();
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if kind.is_file()
+                    && let Some(key) = path.strip_prefix(&self.root).ok().and_then(Path::to_str)
+                {
+                    keys.push(key.to_owned());
+                }
+            }
+        }
+        keys.sort();
+        Ok(keys)
+    }
+
+    fn describe(&self, key: &str) -> String {
+        self.root.join(key).display().to_string()
+    }
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+    let advice = match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full; free some space or choose another --store",
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only; choose another --store",
+        io::ErrorKind::PermissionDenied => "check the permissions of the folder, or choose another --store",
+        io::ErrorKind::NotFound => "it is not there",
+        io::ErrorKind::AlreadyExists => "it is there already and is never overwritten",
+        _ => "see the cause",
+    };
+    StoreError::Local { action, path: path.display().to_string(), advice, source }
+}

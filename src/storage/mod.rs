@@ -1,0 +1,81 @@
+//! Where runs are kept: keys, the [`Store`] trait, and the folder store.
+//!
+//! A store creates objects by a writer that is committed or aborted, reads and lists them. It never
+//! overwrites one but `latest`, and knows nothing of reports.
+
+mod keys;
+mod local;
+
+pub use keys::{ClusterName, Format, NameError, RunId, RunKey, latest_key};
+pub use local::LocalStore;
+
+use async_trait::async_trait;
+
+use crate::image::Sha256Writer;
+use crate::report::{Chunk, FileEntry};
+
+/// Why a store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file could not be written, read or listed.
+    #[error("could not {action} {path}: {advice}")]
+    Local {
+        /// `write`, `read` …
+        action: &'static str,
+        /// The file or folder.
+        path: String,
+        /// What to do.
+        advice: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Keeps objects under keys.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Proves that objects can be written by beginning one and aborting it.
+    async fn probe(&self) -> Result<(), StoreError>;
+    /// Begins an object.
+    async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StoreError>;
+    /// Replaces a small object; only `latest` is ever replaced.
+    async fn replace(&self, key: &str, content: &[u8]) -> Result<(), StoreError>;
+    /// Opens an object.
+    async fn open(&self, key: &str) -> Result<Box<dyn std::io::Read + Send>, StoreError>;
+    /// Lists the keys below a prefix that ends with a slash.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+    /// Where an object lies, in the words of the store's user.
+    fn describe(&self, key: &str) -> String;
+}
+
+/// An object that is being written; dropped without a commit, it never was.
+#[async_trait]
+pub trait ObjectWriter: Send {
+    /// Appends.
+    async fn write(&mut self, content: &[u8]) -> Result<(), StoreError>;
+    /// Makes the object visible, whole and durable.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Writes a file of a run from its chunks.
+pub async fn upload(
+    store: &dyn Store,
+    key: &RunKey,
+    format: Format,
+    chunks: impl Iterator<Item = Chunk>,
+) -> Result<FileEntry, StoreError> {
+    let key = key.object(format);
+    let mut writer = store.create(&key).await?;
+    let mut hash = Sha256Writer::new(std::io::sink());
+    let mut rows = 0;
+    for chunk in chunks {
+        // A sink takes everything.
+        let _ = std::io::Write::write_all(&mut hash, &chunk.bytes);
+        rows += chunk.rows;
+        writer.write(&chunk.bytes).await?;
+    }
+    writer.commit().await?;
+    let (_, digest, size_bytes) = hash.finish();
+    Ok(FileEntry { format: format.name().into(), key, size_bytes, sha256: digest.hex(), rows })
+}
