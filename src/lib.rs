@@ -1,1 +1,15 @@
+//! What operating system does each container of a Kubernetes cluster really run?
+//!
+//! The data flows one way: [`pod`] (slim pods from a file or the cluster) → [`snapshot`] (a row a
+//! container) → [`inspect`] (each distinct image once, through [`registry`], identified by [`os`]) →
+//! [`report`] (the model and its formats) → [`storage`] (keys and the store).
 
+pub mod cluster;
+pub mod image;
+pub mod inspect;
+pub mod os;
+pub mod pod;
+pub mod registry;
+pub mod report;
+pub mod snapshot;
+pub mod storage;

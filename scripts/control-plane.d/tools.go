@@ -1,5 +1,8 @@
 //go:build tools
 
+// Package tools keeps the programs of a test control plane in go.mod, and their hashes in go.sum:
+// "go mod tidy" drops modules that nothing imports. It is never built; scripts/tools builds the
+// two programs.
 package tools
 
 import (

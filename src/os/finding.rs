@@ -67,7 +67,7 @@ impl LayerFinding {
 }
 
 /// Paths that a scan shall tell about beyond the usual ones. The default asks for none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ScanRequest {
     /// Paths in the one form of [`LayerFinding`]; their parents are told about too.
     pub extra_paths: BTreeSet<String>,
@@ -98,6 +98,12 @@ mod tests {
     fn an_empty_finding_is_two_bytes_of_json() {
         assert_eq!(serde_json::to_string(&LayerFinding::default()).unwrap_or_default(), "{}");
         assert!(LayerFinding::default().is_empty());
+    }
+
+    #[test]
+    fn a_finding_has_a_schema() {
+        let schema = serde_json::to_string(&schemars::schema_for!(LayerFinding)).unwrap_or_default();
+        assert!(schema.contains("opaque_directory") && schema.contains("too_large"), "{schema}");
     }
 
     #[test]

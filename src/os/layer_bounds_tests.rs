@@ -167,3 +167,34 @@ fn a_hundred_thousand_links_cost_neither_memory_nor_time() {
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(finding.entries.keys().collect::<Vec<_>>(), ["etc/lsb-release", "etc/os-release", "usr"]);
 }
+
+#[test]
+fn damaged_archives_end_in_an_error_or_a_finding() {
+    let whole = tar()
+        .pax(&[("path", b"etc/os-release"), ("size", b"5"), ("GNU.sparse.major", b"1")])
+        .file("etc/x", b"ID=x\n")
+        .gnu_sparse("etc/lsb-release", 512, b"DISTRIB_ID=x\n")
+        .gnu_long_name("etc/alpine-release")
+        .gnu_long_link("etc/os-release")
+        .hardlink("etc/y", "z")
+        .symlink("etc/debian_version", "../usr/lib/x")
+        .file("usr/.wh.lib", b"")
+        .build();
+    let (packed, zstd) = (gzip(&whole), zstd::encode_all(whole.as_slice(), 3).unwrap());
+    let mut found = 0;
+    for seed in 0..6000 {
+        let mut dice = super::testing::Dice(seed);
+        let mut blob = dice.pick(&[whole.clone(), whole.clone(), packed.clone(), zstd.clone()]).clone();
+        for _ in 0..=dice.below(4) {
+            let at = dice.below(blob.len());
+            let byte = *dice.pick(&[0, b'0', b'7', b'S', b'x', b'\n', 0x80, 0xff]);
+            *blob.get_mut(at).unwrap() = byte;
+            if blob.len() == whole.len() {
+                // Otherwise the checksum would hide nearly all of what is behind it.
+                super::testing::repair_checksum(&mut blob, at);
+            }
+        }
+        found += usize::from(scan(&blob).is_ok());
+    }
+    assert!(found > 100, "{found}");
+}

@@ -126,6 +126,17 @@ fn octal12(value: u64) -> [u8; 12] {
     field
 }
 
+/// Makes the checksum right of the block around `at`, if that can be a header.
+pub(super) fn repair_checksum(archive: &mut [u8], at: usize) {
+    let start = at / 512 * 512;
+    if let Some(block) =
+        archive.get_mut(start..start + 512).and_then(|block| <&mut [u8; 512]>::try_from(block).ok())
+        && block.get(257..262) == Some(b"ustar")
+    {
+        checksum(block);
+    }
+}
+
 fn checksum(block: &mut [u8; 512]) {
     block[148..156].copy_from_slice(b"        ");
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();

@@ -142,6 +142,7 @@ pub struct Header {
     pub cluster_id: Option<String>,
     /// Start of the listing, UTC, to the second.
     #[serde(with = "seconds")]
+    #[schemars(with = "DateTime<Utc>")]
     pub snapshot_time: DateTime<Utc>,
     /// What was listed.
     pub scope: Scope,
@@ -200,6 +201,7 @@ pub struct ImageRecord {
     pub base_image_source: Option<String>,
     /// From the configuration; null also for the dates that mean "none" (before 1980).
     #[serde(with = "optional_seconds")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
     pub created: Option<DateTime<Utc>>,
     /// Compressed size of configuration and layers.
     pub size_bytes: Option<u64>,
@@ -217,6 +219,7 @@ pub struct ImageRecord {
     pub inspected_via: Option<String>,
     /// When these facts were learned.
     #[serde(with = "optional_seconds")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
     pub inspected_at: Option<DateTime<Utc>>,
 }
 

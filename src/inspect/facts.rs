@@ -1,0 +1,508 @@
+//! Inspects the images of a plan through a [`Registry`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+use super::plan::{ImageTarget, Wanted};
+use crate::image::{Digest, Platform, Repository};
+use crate::os::{
+    Certainty, EolSubject, EolTable, HistoryEntry, Identification, LayerError, LayerFinding, LayerPolicy, LayerState,
+    ScanLimits, ScanRequest, Step, layer_infos, next_step, scan_layer, windows,
+};
+use crate::registry::{InspectError, Registry};
+use crate::report::{ErrorKind, ImageRecord, InspectionStatus};
+
+/// Longest text that is kept of a configuration, in bytes.
+const MAX_TEXT_BYTES: usize = 1_024;
+/// Labels that the OCI image specification predefines begin so ("Annotations").
+const OCI_LABELS: &str = "org.opencontainers.image.";
+/// A manifest lists at most this many layers: overlayfs mounts 500, containerd 128.
+const MAX_LAYERS: usize = 1_000;
+
+/// What decides how images are inspected.
+pub struct InspectorSettings {
+    /// Which layers are read.
+    pub layers: LayerPolicy,
+    /// Bounds of a layer.
+    pub scan_limits: ScanLimits,
+    /// Images in work at once.
+    pub concurrency: usize,
+    /// End-of-life dates.
+    pub eol: EolTable,
+    /// Days before an end in which it is `ending`.
+    pub eol_warn_days: u32,
+    /// The run's time.
+    pub now: DateTime<Utc>,
+}
+
+/// What was read once and verified. Failures are not remembered: another repository may do better.
+type Memo<K, V> = Mutex<HashMap<K, Arc<OnceCell<Arc<V>>>>>;
+
+/// Inspects images; what several share is read once.
+pub struct Inspector<R> {
+    registry: R,
+    settings: InspectorSettings,
+    manifests: Memo<Digest, Vec<u8>>,
+    layers: Memo<(Digest, ScanRequest), LayerFinding>,
+}
+
+/// A layer that was not read to its end; what was found until then serves this image only, since it
+/// is not verified.
+struct LayerFailure {
+    error: InspectError,
+    found: Option<LayerFinding>,
+}
+
+impl From<InspectError> for LayerFailure {
+    fn from(error: InspectError) -> Self {
+        Self { error, found: None }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    digest: Digest,
+    #[serde(default)]
+    media_type: String,
+    size: Option<u64>,
+    platform: Option<DescribedPlatform>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DescribedPlatform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    variant: Option<String>,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
+}
+
+/// An index or a manifest.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ManifestDocument {
+    schema_version: u64,
+    artifact_type: Option<String>,
+    manifests: Option<Vec<Descriptor>>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Configuration {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
+    created: Option<String>,
+    config: Option<RunConfiguration>,
+    history: Option<Vec<History>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct RunConfiguration {
+    user: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct History {
+    created_by: Option<String>,
+    empty_layer: bool,
+}
+
+impl<R: Registry> Inspector<R> {
+    /// An inspector that has read nothing yet.
+    pub fn new(registry: R, settings: InspectorSettings) -> Self {
+        Self { registry, settings, manifests: Memo::default(), layers: Memo::default() }
+    }
+
+    /// Inspects all targets, `done` being called after each; the records are in the targets' order.
+    pub async fn inspect(&self, targets: &[ImageTarget], done: impl Fn(&ImageRecord)) -> Vec<ImageRecord> {
+        let done = &done;
+        let inspections = targets.iter().map(|target| async move {
+            let record = self.inspect_one(target).await;
+            done(&record);
+            record
+        });
+        futures::stream::iter(inspections).buffered(self.settings.concurrency.max(1)).collect().await
+    }
+
+    async fn inspect_one(&self, target: &ImageTarget) -> ImageRecord {
+        let mut record = empty_record(target);
+        match self.learn(target, &mut record).await {
+            Ok(()) => {}
+            Err(error) => {
+                record.inspection_status = match error.kind {
+                    _ if record.os.is_some() => InspectionStatus::Partial,
+                    ErrorKind::Deadline | ErrorKind::NotRunning | ErrorKind::Policy => InspectionStatus::Skipped,
+                    _ => InspectionStatus::Failed,
+                };
+                record.error_kind = Some(error.kind);
+                record.error_message = Some(error.message);
+            }
+        }
+        if record.os.is_some() {
+            record.inspected_at = Some(self.settings.now);
+            self.add_end_of_life(&mut record);
+        }
+        record
+    }
+
+    async fn learn(&self, target: &ImageTarget, record: &mut ImageRecord) -> Result<(), InspectError> {
+        let Some(repository) = &target.repository else {
+            let Wanted::Invalid(error) = &target.wanted else { return Ok(()) };
+            return Err(InspectError::new(ErrorKind::Invalid, format!("{error}: correct the pod's image")));
+        };
+        let (digest, image_id) = match &target.wanted {
+            Wanted::Digest(digest) => (*digest, None),
+            Wanted::Tag(tag) => (self.registry.resolve(repository, tag).await?, None),
+            Wanted::ImageId(id, Ok(digest)) => (*digest, Some(id)),
+            Wanted::ImageId(id, Err(tag)) => (self.registry.resolve(repository, tag).await?, Some(id)),
+            Wanted::NotRunning(_) => {
+                let message = "the pod is over and its node did not report a digest: nothing runs";
+                return Err(InspectError::new(ErrorKind::NotRunning, message));
+            }
+            Wanted::Invalid(error) => return Err(InspectError::new(ErrorKind::Invalid, error.to_string())),
+        };
+        let (manifest_digest, manifest) = self.platform_manifest(repository, &digest, &target.platform).await?;
+        let config = manifest.config.as_ref().ok_or_else(|| not_an_image(manifest.artifact_type.as_deref()))?;
+        if image_id.is_some_and(|id| *id != config.digest) {
+            let message = "the running image is no longer behind this tag: restart the pod, or pin its digest";
+            return Err(InspectError::new(ErrorKind::NotFound, message));
+        }
+        record.digest = Some(digest);
+        record.tag = None;
+        record.image_id = None;
+        record.manifest_digest = Some(manifest_digest);
+        if !is_image_configuration(&config.media_type) {
+            return Err(not_an_image(Some(&config.media_type)));
+        }
+        let bytes = self.registry.configuration(repository, &config.digest).await?;
+        verify(&bytes, &config.digest, repository)?;
+        let configuration: Configuration =
+            serde_json::from_slice(&bytes).map_err(|_| invalid(repository, "configuration"))?;
+        let layers = manifest.layers.as_deref().unwrap_or_default();
+        if layers.len() > MAX_LAYERS {
+            return Err(InspectError::new(ErrorKind::Invalid, "the manifest lists over 1,000 layers: rebuild the image"));
+        }
+        describe(record, &manifest, &configuration, config, layers);
+        if record.os.is_none() {
+            return Err(invalid(repository, "configuration"));
+        }
+        if record.os.as_deref() == Some("windows") {
+            let version = record.os_version.as_deref();
+            record.distro_release = version.and_then(windows::release_name).map(Into::into);
+            return Ok(());
+        }
+        let history: Vec<_> = configuration
+            .history
+            .unwrap_or_default()
+            .into_iter()
+            .map(|entry| HistoryEntry { created_by: entry.created_by, empty_layer: entry.empty_layer })
+            .collect();
+        self.find_distribution(repository, layers, &history, record).await
+    }
+
+    /// The manifest that a node of `platform` runs.
+    async fn platform_manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        platform: &Platform,
+    ) -> Result<(Digest, ManifestDocument), InspectError> {
+        let document = self.manifest(repository, digest).await?;
+        let Some(children) = &document.manifests else { return Ok((*digest, document)) };
+        let rank = |child: &&Descriptor| {
+            let offered = child.platform.as_ref()?;
+            platform.rank(&Platform {
+                os: offered.os.clone(),
+                architecture: offered.architecture.clone(),
+                variant: offered.variant.clone(),
+                os_version: offered.os_version.clone(),
+            })
+        };
+        // BuildKit's attestations are children for no platform.
+        let is_image = |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
+        let child = children.iter().filter(is_image).filter(|child| rank(child).is_some()).min_by_key(rank);
+        let child = child.ok_or_else(|| {
+            let message = format!("the image has no manifest for {platform}: build it for this platform");
+            InspectError::new(ErrorKind::NotFound, message)
+        })?;
+        let document = self.manifest(repository, &child.digest).await?;
+        if document.manifests.is_some() {
+            let message = "the image is an index of indexes: push a plain multi-platform index";
+            return Err(InspectError::new(ErrorKind::Unsupported, message));
+        }
+        Ok((child.digest, document))
+    }
+
+    async fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<ManifestDocument, InspectError> {
+        let cell = remembered(&self.manifests, *digest);
+        let bytes = cell
+            .get_or_try_init(|| async {
+                let bytes = self.registry.manifest(repository, digest).await?;
+                verify(&bytes, digest, repository)?;
+                Ok::<_, InspectError>(Arc::new(bytes))
+            })
+            .await?;
+        let document: ManifestDocument = serde_json::from_slice(bytes).map_err(|_| invalid(repository, "manifest"))?;
+        if document.schema_version == 1 {
+            let message = "the image has the obsolete manifest schema 1: push it again";
+            return Err(InspectError::new(ErrorKind::Unsupported, message));
+        }
+        Ok(document)
+    }
+
+    async fn find_distribution(
+        &self,
+        repository: &Repository,
+        layers: &[Descriptor],
+        history: &[HistoryEntry],
+        record: &mut ImageRecord,
+    ) -> Result<(), InspectError> {
+        let sizes: Vec<_> = layers.iter().map(|layer| layer.size).collect();
+        let infos = layer_infos(&sizes, history);
+        let mut read: Vec<LayerReading> = layers.iter().map(|_| None).collect();
+        let (identification, certainty) = loop {
+            let states: Vec<_> = read.iter().map(state_of).collect();
+            match next_step(self.settings.layers, &infos, &states) {
+                Step::Done { identification, certainty } => break (identification, certainty),
+                Step::Read { layer, request } => {
+                    let Some(descriptor) = layers.get(layer) else { break (Identification::None, Certainty::Doubtful) };
+                    let scanned = self.layer(repository, &descriptor.digest, request).await;
+                    if let Err(LayerFailure { error, .. }) = &scanned
+                        && error.kind == ErrorKind::Deadline
+                    {
+                        return Err(error.clone());
+                    }
+                    read[layer] = Some(scanned);
+                }
+            }
+        };
+        let failure = read.into_iter().flatten().find_map(Result::err).map(|failure| failure.error);
+        record.distribution_certain = failure.is_none() && certainty != Certainty::Doubtful;
+        match (identification, failure) {
+            // A layer that was not read may say otherwise: unknown, not half known.
+            (_, Some(failure)) => return Err(failure),
+            (Identification::Found(distribution), None) => {
+                record.distribution_layer = layers.get(distribution.layer).map(|layer| layer.digest);
+                record.distro_source = Some(distribution.source.clone());
+                record.distro_release = distribution.release.clone();
+                record.distribution = Some(distribution);
+            }
+            (Identification::None, None) => record.distro_source = Some("none".into()),
+            (_, None) => {
+                let message = "the file that names the distribution is too large or cannot be resolved";
+                return Err(InspectError::new(ErrorKind::Policy, message));
+            }
+        }
+        Ok(())
+    }
+
+    async fn layer(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        request: ScanRequest,
+    ) -> Result<Arc<LayerFinding>, LayerFailure> {
+        let cell = remembered(&self.layers, (*digest, request.clone()));
+        let read = cell.get_or_try_init(|| async {
+            let limits = self.settings.scan_limits.clone();
+            let scan = move |reader: &mut dyn std::io::Read| scan_layer(reader, &request, &limits);
+            let (scanned, verified) = self.registry.layer(repository, digest, scan).await?;
+            match scanned {
+                Ok(finding) if verified => Ok(Arc::new(finding)),
+                Ok(_) => Err(broken_off(repository).into()),
+                Err(error) => Err(layer_failure(error, repository)),
+            }
+        });
+        read.await.cloned()
+    }
+
+    fn add_end_of_life(&self, record: &mut ImageRecord) {
+        let distribution = record.distribution.as_ref();
+        let is_windows = record.os.as_deref() == Some("windows");
+        let subject = EolSubject {
+            id: distribution.and_then(|d| d.id.as_deref()).or(is_windows.then_some("windows")),
+            version: distribution.and_then(|d| d.version.as_deref()),
+            name: distribution.and_then(|d| d.name.as_deref()),
+            os_version: record.os_version.as_deref().filter(|_| is_windows),
+        };
+        let end = self.settings.eol.status(&subject, self.settings.now.date_naive(), self.settings.eol_warn_days);
+        record.eol_status = end.status;
+        record.eol_date = end.date;
+        record.eol_extended_date = end.extended_date;
+    }
+}
+
+type LayerReading = Option<Result<Arc<LayerFinding>, LayerFailure>>;
+
+fn state_of(reading: &LayerReading) -> LayerState<'_> {
+    match reading {
+        None => LayerState::Unread,
+        Some(Ok(finding)) => LayerState::Read(finding),
+        Some(Err(LayerFailure { found: Some(finding), .. })) => LayerState::Partial(finding),
+        Some(Err(_)) => LayerState::Unreadable,
+    }
+}
+
+fn broken_off(repository: &Repository) -> InspectError {
+    let registry = &repository.registry;
+    InspectError::new(ErrorKind::Network, format!("{registry} broke off in the middle of a layer: check the network"))
+}
+
+fn layer_failure(error: LayerError, repository: &Repository) -> LayerFailure {
+    match error {
+        LayerError::Read(_) => broken_off(repository).into(),
+        LayerError::Limit { limit, found } => LayerFailure {
+            error: InspectError::new(ErrorKind::Policy, format!("{limit}: see --max-layer")),
+            found: Some(*found),
+        },
+        LayerError::Malformed(reason) => {
+            let message = format!("a layer is malformed, {reason}: rebuild the image");
+            InspectError::new(ErrorKind::Invalid, message).into()
+        }
+        LayerError::Unsupported(compression) => {
+            let message = format!("a layer is compressed with {compression}: push the image with gzip or zstd");
+            InspectError::new(ErrorKind::Unsupported, message).into()
+        }
+    }
+}
+
+fn remembered<K: std::hash::Hash + Eq, V>(memo: &Memo<K, V>, key: K) -> Arc<OnceCell<Arc<V>>> {
+    // A poisoned map is still a map: its entries are set once and whole.
+    let mut memo = memo.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(memo.entry(key).or_default())
+}
+
+fn verify(bytes: &[u8], digest: &Digest, repository: &Repository) -> Result<(), InspectError> {
+    if Digest::of(bytes) == *digest {
+        return Ok(());
+    }
+    let registry = &repository.registry;
+    let message = format!("{registry} sent content that does not have the digest that was asked for: do not trust it");
+    Err(InspectError::new(ErrorKind::Invalid, message))
+}
+
+fn invalid(repository: &Repository, what: &str) -> InspectError {
+    let registry = &repository.registry;
+    InspectError::new(ErrorKind::Invalid, format!("the {what} that {registry} holds cannot be read: push the image again"))
+}
+
+fn is_image_configuration(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
+    )
+}
+
+fn not_an_image(kind: Option<&str>) -> InspectError {
+    let what = if kind.is_some_and(|kind| kind.contains("helm")) { "a Helm chart" } else { "another artifact" };
+    InspectError::new(ErrorKind::Unsupported, format!("this is {what}, not an image: correct the pod's image"))
+}
+
+fn text(text: &str) -> Option<String> {
+    let text = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)];
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn describe(
+    record: &mut ImageRecord,
+    manifest: &ManifestDocument,
+    configuration: &Configuration,
+    config: &Descriptor,
+    layers: &[Descriptor],
+) {
+    let run = configuration.config.as_ref();
+    let labels = run.and_then(|run| run.labels.as_ref());
+    record.config_digest = Some(config.digest);
+    record.os = configuration.os.as_deref().and_then(text);
+    record.architecture = configuration.architecture.as_deref().and_then(text);
+    record.variant = configuration.variant.as_deref().and_then(text);
+    record.os_version = configuration.os_version.as_deref().and_then(text);
+    // Reproducible builds set 1970 or year 1 for "no time": no image is older than Docker's first.
+    record.created = configuration
+        .created
+        .as_deref()
+        .and_then(|created| DateTime::parse_from_rfc3339(created).ok())
+        .map(|created| created.with_timezone(&Utc))
+        .filter(|created| created.timestamp() >= 315_532_800);
+    let sizes: Option<Vec<u64>> = layers.iter().chain([config]).map(|descriptor| descriptor.size).collect();
+    record.size_bytes = sizes.and_then(|sizes| sizes.into_iter().try_fold(0_u64, u64::checked_add));
+    record.user = run.and_then(|run| run.user.as_deref()).and_then(text);
+    record.labels = labels
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| key.starts_with(OCI_LABELS) && key.len() <= 128)
+        .take(32)
+        .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
+        .collect();
+    for (source, values) in [("annotation", manifest.annotations.as_ref()), ("label", labels)] {
+        let value = |key: &str| values?.get(&format!("{OCI_LABELS}base.{key}")).and_then(|value| text(value));
+        if let Some(name) = value("name") {
+            let digest = value("digest").map_or_else(String::new, |digest| format!("@{digest}"));
+            record.base_image = Some(if name.contains('@') { name } else { name + &digest });
+            record.base_image_source = Some(source.into());
+            break;
+        }
+    }
+}
+
+fn empty_record(target: &ImageTarget) -> ImageRecord {
+    let (tag, digest, image_id) = match &target.wanted {
+        Wanted::Digest(digest) => (None, Some(*digest), None),
+        Wanted::Tag(tag) => (Some(Arc::clone(tag)), None, None),
+        Wanted::ImageId(id, pinned) => (pinned.as_ref().err().cloned(), None, Some(*id)),
+        Wanted::NotRunning(tag) => (tag.clone(), None, None),
+        Wanted::Invalid(_) => (None, None, None),
+    };
+    ImageRecord {
+        registry: target.repository.as_ref().map(|repository| Arc::clone(&repository.registry)),
+        repository: target.repository.as_ref().map(|repository| Arc::clone(&repository.path)),
+        tag,
+        digest,
+        image_id,
+        platform: Arc::clone(&target.platform),
+        manifest_digest: None,
+        config_digest: None,
+        os: None,
+        architecture: None,
+        variant: None,
+        os_version: None,
+        distribution: None,
+        distribution_layer: None,
+        distribution_certain: false,
+        distro_source: None,
+        distro_release: None,
+        eol_status: None,
+        eol_date: None,
+        eol_extended_date: None,
+        base_image: None,
+        base_image_source: None,
+        created: None,
+        size_bytes: None,
+        user: None,
+        labels: BTreeMap::new(),
+        inspection_status: InspectionStatus::Ok,
+        error_kind: None,
+        error_message: None,
+        inspected_via: None,
+        inspected_at: None,
+    }
+}

@@ -1,0 +1,96 @@
+//! From what crane says on stderr to an [`ErrorKind`] and a sentence of our own.
+//!
+//! The text is an attacker's: it is searched for known shapes and never repeated. The shapes are those
+//! of go-containerregistry 0.22.1: `CODE: message` of a registry's error document,
+//! `unexpected status code NNN`, and Go's network and certificate errors.
+
+use super::InspectError;
+use crate::report::ErrorKind;
+
+/// Shapes, most telling first; the first that occurs decides.
+const SHAPES: &[(&str, ErrorKind)] = &[
+    ("TOOMANYREQUESTS", ErrorKind::RateLimited),
+    ("status code 429", ErrorKind::RateLimited),
+    ("MANIFEST_UNKNOWN", ErrorKind::NotFound),
+    ("NAME_UNKNOWN", ErrorKind::NotFound),
+    ("BLOB_UNKNOWN", ErrorKind::NotFound),
+    ("status code 404", ErrorKind::NotFound),
+    ("UNAUTHORIZED", ErrorKind::Unauthorized),
+    ("status code 401", ErrorKind::Unauthorized),
+    ("DENIED", ErrorKind::Denied),
+    ("status code 403", ErrorKind::Denied),
+    ("x509: ", ErrorKind::Tls),
+    ("tls: ", ErrorKind::Tls),
+    ("server gave HTTP response to HTTPS client", ErrorKind::Tls),
+    ("no child with platform", ErrorKind::NotFound),
+    ("unsupported MediaType", ErrorKind::Unsupported),
+    ("MANIFEST_INVALID", ErrorKind::Invalid),
+    ("does not match", ErrorKind::Invalid),
+    ("error verifying", ErrorKind::Invalid),
+    ("Client.Timeout", ErrorKind::Timeout),
+    ("i/o timeout", ErrorKind::Timeout),
+    ("no such host", ErrorKind::Network),
+    ("connection refused", ErrorKind::Network),
+    ("connection reset", ErrorKind::Network),
+    ("unexpected EOF", ErrorKind::Network),
+    ("EOF", ErrorKind::Network),
+    ("status code 5", ErrorKind::Network),
+    ("dial tcp", ErrorKind::Network),
+    ("panic: ", ErrorKind::Internal),
+];
+
+/// The kind of a failure that crane reports, with our own sentence.
+pub fn classify(registry: &str, stderr: &str) -> InspectError {
+    // Retry and warning lines precede the error, which is the last line that is neither.
+    let is_notice = |line: &&str| !line.contains("falling back on GET") && !line.contains("Retrying");
+    let text: Vec<_> = stderr.lines().filter(is_notice).collect();
+    let text = text.join("\n");
+    let found = SHAPES.iter().find(|(shape, _)| text.contains(shape));
+    let kind = found.map_or(ErrorKind::Internal, |(_, kind)| *kind);
+    InspectError::new(kind, sentence(kind, registry))
+}
+
+fn sentence(kind: ErrorKind, registry: &str) -> String {
+    match kind {
+        ErrorKind::Unauthorized => format!(
+            "{registry} wants other credentials, or has no such repository: log in to it, or give the job a Docker configuration for it"
+        ),
+        ErrorKind::Denied => format!("{registry} refuses this repository to these credentials: let them pull it"),
+        ErrorKind::NotFound => {
+            format!("{registry} does not have this image any more: push it again, or correct the reference")
+        }
+        ErrorKind::RateLimited => format!("{registry} limits requests: log in to it, or wait for the next night"),
+        ErrorKind::Timeout => format!("{registry} did not answer in time: see whether it is up, or raise --crane-timeout"),
+        ErrorKind::Network => format!("{registry} could not be reached or broke off: check its name, the network and proxies"),
+        ErrorKind::Tls => {
+            format!("{registry} has no certificate that is trusted here: add its CA with SSL_CERT_FILE, or mend it")
+        }
+        ErrorKind::Unsupported => format!("{registry} serves this image in a form that is not supported: push it again in OCI format"),
+        ErrorKind::Invalid => format!("{registry} sent content that is not what the digest names: push the image again"),
+        _ => format!("crane failed at {registry} in an unknown way: try `crane manifest` on this image by hand"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shapes_of_crane_have_a_kind_and_no_text_is_repeated() {
+        for (stderr, expected) in [
+            ("Error: GET https://r/v2/a/manifests/x: MANIFEST_UNKNOWN: secret; map[Tag:x]", ErrorKind::NotFound),
+            ("Error: GET https://r/v2/a/manifests/x: UNAUTHORIZED: secret", ErrorKind::Unauthorized),
+            ("2026/11/23 HEAD request failed, falling back on GET: unexpected status code 404 Not Found\nError: GET https://r: DENIED: secret", ErrorKind::Denied),
+            ("Error: GET https://r/v2/: unexpected status code 403 Forbidden: secret", ErrorKind::Denied),
+            ("Error: GET https://r/v2/: TOOMANYREQUESTS: secret", ErrorKind::RateLimited),
+            ("Error: Get \"https://r/v2/\": dial tcp: lookup r: no such host", ErrorKind::Network),
+            ("Error: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority", ErrorKind::Tls),
+            ("Error: unexpected status code 502 Bad Gateway: <html>secret", ErrorKind::Network),
+            ("", ErrorKind::Internal),
+        ] {
+            let error = classify("r", stderr);
+            assert_eq!(error.kind, expected, "{stderr}");
+            assert!(!error.message.contains("secret"), "{}", error.message);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! crane as a [`Registry`]: rebuilt references after `--`, a cleared environment, bounded processes.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::process::{Ended, Limits, Outcome, run};
+use super::{InspectError, Registry, classify};
+use crate::image::{Digest, Repository};
+use crate::report::ErrorKind;
+
+/// A manifest's limit, the one that the OCI distribution specification asks registries for.
+const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+/// A configuration's limit; real ones stay below 100 KiB.
+const MAX_CONFIGURATION_BYTES: u64 = 8 << 20;
+/// A layer may take this long in all; 512 MiB at the slowest allowed pace would take longer.
+const MAX_LAYER_TIME: Duration = Duration::from_secs(30 * 60);
+/// A layer's least pace: slower than this a second, it would not end in a night.
+const MIN_LAYER_BYTES_PER_SECOND: u64 = 4 * 1024;
+
+/// What crane gets of our environment: where it finds credentials, certificates and proxies.
+const ENVIRONMENT: &[&str] = &[
+    "PATH", "HOME", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
+];
+
+/// How crane is run.
+#[derive(Debug, Clone)]
+pub struct CraneSettings {
+    /// A path, or a name that is looked for on PATH.
+    pub program: PathBuf,
+    /// For manifests and configurations; and the window in which layers must show progress.
+    pub timeout: Duration,
+    /// Compressed bytes of a layer that are read at the most.
+    pub max_layer_bytes: u64,
+    /// Processes at once.
+    pub concurrency: usize,
+}
+
+/// crane cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum CraneError {
+    /// It cannot be started.
+    #[error("could not start crane ({0}): install it (go install github.com/google/go-containerregistry/cmd/crane), or name it with --crane")]
+    Start(String, #[source] std::io::Error),
+    /// It starts, but does not answer.
+    #[error("{0} does not answer `version`: is it crane?")]
+    Version(String),
+}
+
+/// The crane program.
+pub struct Crane {
+    settings: CraneSettings,
+    environment: Vec<(&'static str, OsString)>,
+    permits: Arc<Semaphore>,
+    stop: CancellationToken,
+    version: String,
+}
+
+impl Crane {
+    /// Starts crane once to see that it works. `stop` ends all its processes.
+    pub async fn find(settings: CraneSettings, stop: CancellationToken) -> Result<Self, CraneError> {
+        let environment =
+            ENVIRONMENT.iter().filter_map(|name| std::env::var_os(name).map(|value| (*name, value))).collect();
+        let permits = Arc::new(Semaphore::new(settings.concurrency));
+        let mut crane = Self { settings, environment, permits, stop, version: String::new() };
+        let program = || crane.settings.program.display().to_string();
+        let outcome = run(crane.command(&["version"]), crane.small(4_096), &crane.stop, read_all).await;
+        let outcome = outcome.map_err(|e| CraneError::Start(program(), e))?;
+        let version = outcome.value.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let version = crate::report::plain(version.trim()).chars().take(64).collect::<String>();
+        if !outcome.status.success() || version.is_empty() {
+            return Err(CraneError::Version(program()));
+        }
+        crane.version = version;
+        Ok(crane)
+    }
+
+    /// What crane calls its version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(Path::new(&self.settings.program));
+        command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn small(&self, max_bytes: u64) -> Limits {
+        Limits { time: self.settings.timeout, pace_window: None, min_bytes: 0, max_bytes }
+    }
+
+    async fn start<T: Send + 'static>(
+        &self,
+        repository: &Repository,
+        verb: &str,
+        reference: &str,
+        limits: Limits,
+        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+    ) -> Result<Outcome<T>, InspectError> {
+        let permit = tokio::select! {
+            permit = self.permits.acquire() => permit,
+            () = self.stop.cancelled() => return Err(self.ended(Ended::Cancelled, repository)),
+        };
+        let _permit = permit.map_err(|_| self.ended(Ended::Cancelled, repository))?;
+        let outcome = run(self.command(&[verb, "--", reference]), limits, &self.stop, read).await;
+        let outcome = outcome.map_err(|error| {
+            tracing::warn!(%error, "crane could not be run");
+            InspectError::new(ErrorKind::Internal, "crane could not be run: see the log")
+        })?;
+        match outcome.ended {
+            Some(ended) => Err(self.ended(ended, repository)),
+            None => Ok(outcome),
+        }
+    }
+
+    async fn small_blob(
+        &self,
+        repository: &Repository,
+        verb: &str,
+        reference: &str,
+        max_bytes: u64,
+    ) -> Result<Vec<u8>, InspectError> {
+        let outcome = self.start(repository, verb, reference, self.small(max_bytes), read_all).await?;
+        if !outcome.status.success() {
+            return Err(classify(&repository.registry, &outcome.stderr));
+        }
+        let broken = |_| InspectError::new(ErrorKind::Internal, "crane's output could not be read");
+        outcome.value.map_err(broken)
+    }
+
+    fn ended(&self, ended: Ended, repository: &Repository) -> InspectError {
+        let registry = &repository.registry;
+        match ended {
+            Ended::Cancelled => InspectError::new(
+                ErrorKind::Deadline,
+                "the run ended before this image was inspected: raise --deadline or --concurrency",
+            ),
+            Ended::Time => InspectError::new(
+                ErrorKind::Timeout,
+                format!(
+                    "{registry} did not finish within {}: see whether it is up, or raise --crane-timeout",
+                    seconds(self.settings.timeout)
+                ),
+            ),
+            Ended::Pace => InspectError::new(
+                ErrorKind::Timeout,
+                format!("{registry} sends too slowly: see whether it is well, or raise --crane-timeout"),
+            ),
+            Ended::TooLarge => InspectError::new(
+                ErrorKind::Policy,
+                format!("{registry} sent more than the limit for this kind of content: nothing of it is used"),
+            ),
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f32())
+}
+
+fn read_all(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).map(|_| bytes)
+}
+
+impl Registry for Crane {
+    async fn resolve(&self, repository: &Repository, tag: &str) -> Result<Digest, InspectError> {
+        let bytes = self.small_blob(repository, "digest", &repository.at_tag(tag), 4_096).await?;
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        text.trim().parse().map_err(|_| {
+            let registry = &repository.registry;
+            InspectError::new(ErrorKind::Invalid, format!("{registry} did not answer with a digest for this tag"))
+        })
+    }
+
+    async fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<Vec<u8>, InspectError> {
+        self.small_blob(repository, "manifest", &repository.at_digest(digest), MAX_MANIFEST_BYTES).await
+    }
+
+    async fn configuration(&self, repository: &Repository, digest: &Digest) -> Result<Vec<u8>, InspectError> {
+        self.small_blob(repository, "blob", &repository.at_digest(digest), MAX_CONFIGURATION_BYTES).await
+    }
+
+    async fn layer<T: Send + 'static>(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+    ) -> Result<(T, bool), InspectError> {
+        let window = self.settings.timeout;
+        let limits = Limits {
+            time: MAX_LAYER_TIME.max(window),
+            pace_window: Some(window),
+            min_bytes: MIN_LAYER_BYTES_PER_SECOND * window.as_secs().max(1),
+            // The scan ends at its own limit, which is this one; some room is left for it to notice.
+            max_bytes: self.settings.max_layer_bytes + (1 << 20),
+        };
+        let outcome = self.start(repository, "blob", &repository.at_digest(digest), limits, read).await?;
+        if outcome.status.success() {
+            return Ok((outcome.value, outcome.read_to_end));
+        }
+        // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
+        if outcome.read_to_end { Err(classify(&repository.registry, &outcome.stderr)) } else { Ok((outcome.value, false)) }
+    }
+}
