@@ -78,14 +78,18 @@ impl Cluster {
     /// Prepares the connection; nothing is sent yet.
     pub async fn connect() -> Result<Self, ClusterError> {
         let config = match Kubeconfig::read() {
-            Ok(kubeconfig) => kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .map_err(|e| ClusterError::Config(e.into()))?,
+            Ok(kubeconfig) => {
+                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                    .await
+                    .map_err(|e| ClusterError::Config(e.into()))?
+            }
             Err(_) => kube::Config::incluster().map_err(|e| ClusterError::Config(e.into()))?,
         };
         let id = config.root_cert.as_ref().map(|certificates| {
             let mut hasher = Sha256::new();
-            certificates.iter().for_each(|certificate| hasher.update(certificate));
+            certificates
+                .iter()
+                .for_each(|certificate| hasher.update(certificate));
             hex::encode(hasher.finalize())
         });
         let client = kube::Client::try_from(config).map_err(|e| ClusterError::Config(e.into()))?;
@@ -95,38 +99,66 @@ impl Cluster {
     /// Lists all pods, and all nodes where that is allowed.
     pub async fn snapshot(self, options: RowOptions) -> Result<ClusterSnapshot, ClusterError> {
         let mut builder = SnapshotBuilder::new(options);
-        match self.list("/api/v1/nodes", |node| builder.add_node(node)).await {
+        match self
+            .list("/api/v1/nodes", |node| builder.add_node(node))
+            .await
+        {
             Ok(()) => {}
             Err(ClusterError::Status { status: 403, .. }) => {
-                tracing::warn!("nodes may not be listed: platforms come from node selectors or the default");
+                tracing::warn!(
+                    "nodes may not be listed: platforms come from node selectors or the default"
+                );
             }
             Err(error) => return Err(error),
         }
-        self.list("/api/v1/pods", |pod| builder.add_pod(pod)).await?;
+        self.list("/api/v1/pods", |pod| builder.add_pod(pod))
+            .await?;
         Ok(builder.finish(Scope::default(), self.id))
     }
 
     /// Goes through all pages of one list.
-    async fn list<T: ListItem>(&self, path: &str, mut each: impl FnMut(T)) -> Result<(), ClusterError> {
+    async fn list<T: ListItem>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(T),
+    ) -> Result<(), ClusterError> {
         let plural = T::PLURAL;
-        let connection = |source: Box<dyn std::error::Error + Send + Sync>| ClusterError::Connection { plural, source };
+        let connection = |source: Box<dyn std::error::Error + Send + Sync>| {
+            ClusterError::Connection { plural, source }
+        };
         let mut token = None::<String>;
         loop {
             let mut query = form(token.as_deref());
             query.insert_str(0, path);
-            let request = http::Request::get(query).header("accept", "application/json").body(Body::empty());
+            let request = http::Request::get(query)
+                .header("accept", "application/json")
+                .body(Body::empty());
             let request = request.map_err(|e| connection(e.into()))?;
             let page = async {
-                let response = self.client.send(request).await.map_err(|e| connection(e.into()))?;
+                let response = self
+                    .client
+                    .send(request)
+                    .await
+                    .map_err(|e| connection(e.into()))?;
                 let status = response.status().as_u16();
                 if status != 200 {
-                    return Err(ClusterError::Status { plural, status, advice: advice(status) });
+                    return Err(ClusterError::Status {
+                        plural,
+                        status,
+                        advice: advice(status),
+                    });
                 }
-                let body = Limited::new(response.into_body(), MAX_PAGE_BYTES).collect().await;
-                body.map(http_body_util::Collected::to_bytes).map_err(connection)
+                let body = Limited::new(response.into_body(), MAX_PAGE_BYTES)
+                    .collect()
+                    .await;
+                body.map(http_body_util::Collected::to_bytes)
+                    .map_err(connection)
             };
-            let page = tokio::time::timeout(PAGE_TIMEOUT, page).await.map_err(|e| connection(e.into()))??;
-            let end = read_page(&page[..], &mut each).map_err(|source| ClusterError::Body { plural, source })?;
+            let page = tokio::time::timeout(PAGE_TIMEOUT, page)
+                .await
+                .map_err(|e| connection(e.into()))??;
+            let end = read_page(&page[..], &mut each)
+                .map_err(|source| ClusterError::Body { plural, source })?;
             token = end.continue_token;
             if token.is_none() {
                 return Ok(());
@@ -138,10 +170,17 @@ impl Cluster {
 fn form(token: Option<&str>) -> String {
     // A continue token is base64url; escaping the rest keeps an odd one from becoming other parameters.
     let escaped = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+            char::from(byte).to_string()
+        }
         _ => format!("%{byte:02X}"),
     };
-    let token = token.map(|token| format!("&continue={}", token.bytes().map(escaped).collect::<String>()));
+    let token = token.map(|token| {
+        format!(
+            "&continue={}",
+            token.bytes().map(escaped).collect::<String>()
+        )
+    });
     format!("?limit={PAGE_ITEMS}{}", token.unwrap_or_default())
 }
 

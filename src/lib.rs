@@ -4,7 +4,10 @@
 //! container) → [`inspect`] (each distinct image once, through [`registry`], identified by [`os`]) →
 //! [`report`] (the model and its formats) → [`storage`] (keys and the store).
 
+pub mod cli;
 pub mod cluster;
+pub mod commands;
+pub mod history;
 pub mod image;
 pub mod inspect;
 pub mod os;

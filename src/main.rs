@@ -1,1 +1,97 @@
-fn main(){}
+//! Parse → start the log → run the command → exit code.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use image_census::cli::{Cli, Command, LogFormat};
+use image_census::commands::{self, Outcome, UsageError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.log_format);
+    let outcome = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::from(3),
+        // A reader of our output that has seen enough is no failure.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = format!("{error:#}");
+            let _ = writeln!(
+                io::stderr(),
+                "error: {}",
+                image_census::report::plain(&text)
+            );
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    let out = &mut io::BufWriter::new(io::stdout());
+    let outcome = match cli.command {
+        Command::Snapshot(arguments) => commands::snapshot(&arguments, on_signal()?, out).await,
+        Command::List(arguments) => commands::list(&arguments, out).await,
+        Command::Get(arguments) => commands::get(&arguments, out).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "image-census", out);
+            Ok(Outcome::Done)
+        }
+    };
+    out.flush()?;
+    outcome
+}
+
+/// Cancelled by the first SIGTERM or SIGINT; the second SIGINT ends the program at once, since its
+/// default action is restored then.
+fn on_signal() -> io::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+        interrupt.recv().await;
+        abort();
+    });
+    Ok(token)
+}
+
+#[allow(clippy::exit, reason = "the second SIGINT asks for exactly this")]
+fn abort() {
+    std::process::exit(130);
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let cause = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn start_log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("IMAGE_CENSUS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("image_census=info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    let terminal = io::stderr().is_terminal();
+    if format == LogFormat::Json || (format == LogFormat::Auto && !terminal) {
+        log.json().flatten_event(true).init();
+    } else {
+        log.with_ansi(terminal).init();
+    }
+}

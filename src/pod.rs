@@ -9,13 +9,18 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Value};
 
 /// A pod, as far as the census looks at it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, Pod v1")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, Pod v1"
+)]
 pub struct Pod {
     pub kind: Option<String>,
     pub metadata: Metadata,
@@ -26,7 +31,10 @@ pub struct Pod {
 /// A node, as far as the census looks at it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, Node v1")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, Node v1"
+)]
 pub struct Node {
     pub kind: Option<String>,
     pub metadata: Metadata,
@@ -36,7 +44,10 @@ pub struct Node {
 /// `ObjectMeta`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, ObjectMeta")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, ObjectMeta"
+)]
 pub struct Metadata {
     pub name: Option<String>,
     pub namespace: Option<String>,
@@ -83,7 +94,10 @@ impl<'de> Deserialize<'de> for Annotations {
 /// `OwnerReference`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, OwnerReference")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, OwnerReference"
+)]
 pub struct OwnerReference {
     pub kind: String,
     pub name: String,
@@ -93,7 +107,10 @@ pub struct OwnerReference {
 /// `PodSpec`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, PodSpec")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, PodSpec"
+)]
 pub struct PodSpec {
     pub containers: Option<Vec<ContainerSpec>>,
     pub init_containers: Option<Vec<ContainerSpec>>,
@@ -106,7 +123,10 @@ pub struct PodSpec {
 /// `PodOS`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs, reason = "the field is that of the Kubernetes API reference, PodOS")]
+#[allow(
+    missing_docs,
+    reason = "the field is that of the Kubernetes API reference, PodOS"
+)]
 pub struct PodOs {
     pub name: Option<String>,
 }
@@ -114,7 +134,10 @@ pub struct PodOs {
 /// `Container` and `EphemeralContainer`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, Container")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, Container"
+)]
 pub struct ContainerSpec {
     pub name: String,
     pub image: Option<String>,
@@ -123,7 +146,10 @@ pub struct ContainerSpec {
 /// `PodStatus`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, PodStatus")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, PodStatus"
+)]
 pub struct PodStatus {
     pub phase: Option<String>,
     pub container_statuses: Option<Vec<ContainerStatus>>,
@@ -134,7 +160,10 @@ pub struct PodStatus {
 /// `ContainerStatus`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, ContainerStatus")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, ContainerStatus"
+)]
 pub struct ContainerStatus {
     pub name: String,
     #[serde(rename = "imageID")]
@@ -144,7 +173,10 @@ pub struct ContainerStatus {
 /// `NodeStatus`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, NodeStatus")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, NodeStatus"
+)]
 pub struct NodeStatus {
     pub node_info: Option<NodeInfo>,
 }
@@ -152,7 +184,10 @@ pub struct NodeStatus {
 /// `NodeSystemInfo`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the fields are those of the Kubernetes API reference, NodeSystemInfo")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the Kubernetes API reference, NodeSystemInfo"
+)]
 pub struct NodeInfo {
     pub operating_system: Option<String>,
     pub architecture: Option<String>,
@@ -206,7 +241,9 @@ pub enum ListError {
         advice: &'static str,
     },
     /// One page of several: rows would be missing.
-    #[error("it is one page of a longer list (metadata.continue is set): take the list without a limit")]
+    #[error(
+        "it is one page of a longer list (metadata.continue is set): take the list without a limit"
+    )]
     Partial,
 }
 
@@ -261,7 +298,10 @@ pub fn read_list<T: ListItem>(reader: impl Read, each: impl FnMut(T)) -> Result<
 }
 
 /// Like [`read_list`], for one page of a list.
-pub fn read_page<T: ListItem>(reader: impl Read, mut each: impl FnMut(T)) -> Result<ListEnd, ListError> {
+pub fn read_page<T: ListItem>(
+    reader: impl Read,
+    mut each: impl FnMut(T),
+) -> Result<ListEnd, ListError> {
     let mut reader = BufReader::with_capacity(256 * 1024, reader);
     let start = reader.fill_buf().map_err(ListError::Read)?;
     if start.starts_with(b"\xef\xbb\xbf") {
@@ -271,16 +311,19 @@ pub fn read_page<T: ListItem>(reader: impl Read, mut each: impl FnMut(T)) -> Res
     }
     let mut deserializer = serde_json::Deserializer::from_reader(reader);
     let document = deserializer.deserialize_map(DocumentVisitor(&mut each));
-    let document = document.and_then(|document| deserializer.end().map(|()| document)).map_err(from_json)?;
+    let document = document
+        .and_then(|document| deserializer.end().map(|()| document))
+        .map_err(from_json)?;
     document.finish(&mut each)
 }
 
 fn refuse_other_encodings<T: ListItem>(start: &[u8]) -> Result<(), ListError> {
     let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
     let encoding = match (start, first) {
-        ([0xff, 0xfe, ..] | [0xfe, 0xff, ..], _) => {
-            ("UTF-16 text", "in PowerShell write it with `| Out-File -Encoding utf8`")
-        }
+        ([0xff, 0xfe, ..] | [0xfe, 0xff, ..], _) => (
+            "UTF-16 text",
+            "in PowerShell write it with `| Out-File -Encoding utf8`",
+        ),
         ([0x1f, 0x8b, ..], _) => ("gzip", "decompress it first (gzip -d)"),
         ([0x28, 0xb5, 0x2f, 0xfd, ..], _) => ("zstd", "decompress it first (zstd -d)"),
         (_, Some(b'{')) => return Ok(()),
@@ -313,7 +356,11 @@ struct Document {
 
 impl Document {
     fn finish<T: ListItem>(self, each: &mut dyn FnMut(T)) -> Result<ListEnd, ListError> {
-        let kind = self.rest.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let kind = self
+            .rest
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let not_wanted = |found: &str| ListError::Kind {
             found: describe_kind(found),
             wanted: T::PLURAL,
@@ -326,9 +373,16 @@ impl Document {
             if kind != "List" && kind.strip_suffix("List") != Some(T::KIND) {
                 return Err(not_wanted(kind));
             }
-            let token = self.rest.get("metadata").and_then(|metadata| metadata.get("continue"));
-            let token = token.and_then(Value::as_str).filter(|token| !token.is_empty());
-            return Ok(ListEnd { continue_token: token.map(Into::into) });
+            let token = self
+                .rest
+                .get("metadata")
+                .and_then(|metadata| metadata.get("continue"));
+            let token = token
+                .and_then(Value::as_str)
+                .filter(|token| !token.is_empty());
+            return Ok(ListEnd {
+                continue_token: token.map(Into::into),
+            });
         }
         if kind != T::KIND {
             return Err(not_wanted(kind));
@@ -364,7 +418,10 @@ impl<'de, T: ListItem> Visitor<'de> for DocumentVisitor<'_, T> {
             match key.as_str() {
                 "items" => {
                     document.has_items = true;
-                    map.next_value_seed(Items { each: self.0, foreign_item: &mut document.foreign_item })?;
+                    map.next_value_seed(Items {
+                        each: self.0,
+                        foreign_item: &mut document.foreign_item,
+                    })?;
                 }
                 "kind" | "metadata" | "spec" | "status" => {
                     document.rest.insert(key, map.next_value()?);
@@ -423,18 +480,25 @@ mod tests {
 
     fn names(text: &[u8]) -> Result<Vec<String>, String> {
         let mut names = Vec::new();
-        read_list(text, |pod: Pod| names.push(pod.metadata.name.unwrap_or_default()))
-            .map(|()| names)
-            .map_err(|error| error.to_string())
+        read_list(text, |pod: Pod| {
+            names.push(pod.metadata.name.unwrap_or_default())
+        })
+        .map(|()| names)
+        .map_err(|error| error.to_string())
     }
 
     #[test]
     fn lists_of_kubectl_and_of_the_api_and_single_pods_are_read() {
         let one = r#"{"metadata":{"name":"a"}}"#;
         for text in [
-            format!(r#"{{"apiVersion":"v1","items":[{one}],"kind":"List","metadata":{{"resourceVersion":""}}}}"#),
-            format!(r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{"continue":""}},"items":[{one}]}}"#),
-            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{},"status":{}}"#.into(),
+            format!(
+                r#"{{"apiVersion":"v1","items":[{one}],"kind":"List","metadata":{{"resourceVersion":""}}}}"#
+            ),
+            format!(
+                r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{"continue":""}},"items":[{one}]}}"#
+            ),
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{},"status":{}}"#
+                .into(),
             format!("\u{feff}{{\"kind\":\"List\",\"items\":[{one}]}}"),
         ] {
             assert_eq!(names(text.as_bytes()), Ok(vec!["a".into()]), "{text}");
@@ -453,16 +517,41 @@ mod tests {
             (b"\xff\xfe{\0", "UTF-16"),
             (b"\x1f\x8b\x08", "gzip"),
             (b"{}", "no Kubernetes list"),
-            (br#"{"kind":"NodeList","items":[]}"#, "a NodeList, not pods: kubectl get pods -A -o json"),
-            (br#"{"kind":"List","items":[{"kind":"Service"}]}"#, "a Service"),
-            (br#"{"kind":"Deployment","metadata":{},"spec":{}}"#, "a Deployment"),
-            (br#"{"kind":"List","items":[{"metadata":{"name":"a"}},"#, "ends in the middle (line 1)"),
-            (br#"{"kind":"List","items":[]} x"#, "not valid JSON at line 1"),
-            (br#"{"kind":"List","items":[{"metadata":{"name":7}}]}"#, "Kubernetes API gives it"),
-            (br#"{"kind":"PodList","metadata":{"continue":"x"},"items":[]}"#, "one page of a longer list"),
+            (
+                br#"{"kind":"NodeList","items":[]}"#,
+                "a NodeList, not pods: kubectl get pods -A -o json",
+            ),
+            (
+                br#"{"kind":"List","items":[{"kind":"Service"}]}"#,
+                "a Service",
+            ),
+            (
+                br#"{"kind":"Deployment","metadata":{},"spec":{}}"#,
+                "a Deployment",
+            ),
+            (
+                br#"{"kind":"List","items":[{"metadata":{"name":"a"}},"#,
+                "ends in the middle (line 1)",
+            ),
+            (
+                br#"{"kind":"List","items":[]} x"#,
+                "not valid JSON at line 1",
+            ),
+            (
+                br#"{"kind":"List","items":[{"metadata":{"name":7}}]}"#,
+                "Kubernetes API gives it",
+            ),
+            (
+                br#"{"kind":"PodList","metadata":{"continue":"x"},"items":[]}"#,
+                "one page of a longer list",
+            ),
         ] {
             let error = names(text).err().unwrap_or_default();
-            assert!(error.contains(expected), "{}: {error}", String::from_utf8_lossy(text));
+            assert!(
+                error.contains(expected),
+                "{}: {error}",
+                String::from_utf8_lossy(text)
+            );
         }
     }
 
@@ -470,6 +559,9 @@ mod tests {
     fn an_error_repeats_no_value() {
         let text = br#"{"kind":"List","items":[{"spec":{"nodeName":{"PASSWORD":"hunter2"}}}]}"#;
         let error = names(text).err().unwrap_or_default();
-        assert!(!error.is_empty() && !error.contains("hunter2") && !error.contains("PASSWORD"), "{error}");
+        assert!(
+            !error.is_empty() && !error.contains("hunter2") && !error.contains("PASSWORD"),
+            "{error}"
+        );
     }
 }

@@ -34,7 +34,10 @@ pub struct ClusterSnapshot {
 
 /// One container of one pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the fields are the report's columns, described in report/columns.rs")]
+#[allow(
+    missing_docs,
+    reason = "the fields are the report's columns, described in report/columns.rs"
+)]
 pub struct ContainerRecord {
     // The order of the fields is the order of the rows.
     pub namespace: Arc<str>,
@@ -94,23 +97,43 @@ impl SnapshotBuilder {
 
     /// Notes a node's platform.
     pub fn add_node(&mut self, node: Node) {
-        let Some(name) = node.metadata.name else { return };
-        let Some(info) = node.status.node_info else { return };
-        let (Some(os), Some(architecture)) = (info.operating_system, info.architecture) else { return };
+        let Some(name) = node.metadata.name else {
+            return;
+        };
+        let Some(info) = node.status.node_info else {
+            return;
+        };
+        let (Some(os), Some(architecture)) = (info.operating_system, info.architecture) else {
+            return;
+        };
         // The kernel version of a Windows node is its build, 10.0.20348.2700.
-        let version = info.kernel_version.filter(|_| os == "windows").map_or_else(String::new, |v| format!(":{v}"));
-        let Ok(platform) = format!("{os}/{architecture}{version}").parse() else { return };
+        let version = info
+            .kernel_version
+            .filter(|_| os == "windows")
+            .map_or_else(String::new, |v| format!(":{v}"));
+        let Ok(platform) = format!("{os}/{architecture}{version}").parse() else {
+            return;
+        };
         let (name, platform) = (self.text(&name), self.platform(platform));
         self.nodes.insert(name, platform);
     }
 
     /// Adds a row for each container of a pod.
     pub fn add_pod(&mut self, pod: Pod) {
-        let Pod { metadata, spec, status, .. } = pod;
+        let Pod {
+            metadata,
+            spec,
+            status,
+            ..
+        } = pod;
         let name = metadata.name.as_deref().unwrap_or_default();
         let workload = workload_of(&metadata, spec.node_name.as_deref());
         let (platform, platform_source) = self.platform_of(&spec);
-        let owner = self.options.owner_label.as_deref().and_then(|key| metadata.label_or_annotation(key));
+        let owner = self
+            .options
+            .owner_label
+            .as_deref()
+            .and_then(|key| metadata.label_or_annotation(key));
         let template = ContainerRecord {
             // `kubectl` leaves out no namespace; a hand-made list may.
             namespace: self.text(metadata.namespace.as_deref().unwrap_or("default")),
@@ -120,8 +143,15 @@ impl SnapshotBuilder {
             container: self.text(""),
             pod: bounded(name).into(),
             pod_phase: status.phase.as_deref().map(|phase| self.text(phase)),
-            generate_name: workload.generate_name.as_deref().map(|name| self.text(name)),
-            node: spec.node_name.as_deref().filter(|node| !node.is_empty()).map(|node| self.text(node)),
+            generate_name: workload
+                .generate_name
+                .as_deref()
+                .map(|name| self.text(name)),
+            node: spec
+                .node_name
+                .as_deref()
+                .filter(|node| !node.is_empty())
+                .map(|node| self.text(node)),
             owner: owner.map(|owner| self.text(owner)),
             image: self.text(""),
             image_id: None,
@@ -129,9 +159,21 @@ impl SnapshotBuilder {
             platform_source,
         };
         for (container_type, containers, statuses) in [
-            (ContainerType::Container, spec.containers, status.container_statuses),
-            (ContainerType::Ephemeral, spec.ephemeral_containers, status.ephemeral_container_statuses),
-            (ContainerType::Init, spec.init_containers, status.init_container_statuses),
+            (
+                ContainerType::Container,
+                spec.containers,
+                status.container_statuses,
+            ),
+            (
+                ContainerType::Ephemeral,
+                spec.ephemeral_containers,
+                status.ephemeral_container_statuses,
+            ),
+            (
+                ContainerType::Init,
+                spec.init_containers,
+                status.init_container_statuses,
+            ),
         ] {
             let statuses = statuses.unwrap_or_default();
             for container in containers.unwrap_or_default() {
@@ -149,7 +191,9 @@ impl SnapshotBuilder {
         statuses: &[ContainerStatus],
     ) -> ContainerRecord {
         let status = statuses.iter().find(|status| status.name == container.name);
-        let image_id = status.and_then(|status| status.image_id.as_deref()).filter(|id| !id.is_empty());
+        let image_id = status
+            .and_then(|status| status.image_id.as_deref())
+            .filter(|id| !id.is_empty());
         ContainerRecord {
             container_type,
             container: self.text(&container.name),
@@ -169,22 +213,42 @@ impl SnapshotBuilder {
         containers.dedup_by(|later, earlier| later.identity() == earlier.identity());
         containers.reverse();
         containers.shrink_to_fit();
-        let pods: HashSet<_> = containers.iter().map(|row| (&row.namespace, &row.pod)).collect();
+        let pods: HashSet<_> = containers
+            .iter()
+            .map(|row| (&row.namespace, &row.pod))
+            .collect();
         let pod_count = pods.len();
-        ClusterSnapshot { cluster_id, scope, containers, pod_count }
+        ClusterSnapshot {
+            cluster_id,
+            scope,
+            containers,
+            pod_count,
+        }
     }
 
     /// The node's platform; for a pod without a known node, what its selector asks for; else the
     /// default, said to be one.
     fn platform_of(&mut self, spec: &PodSpec) -> (Arc<Platform>, PlatformSource) {
-        if let Some(platform) = spec.node_name.as_deref().and_then(|node| self.nodes.get(node)) {
+        if let Some(platform) = spec
+            .node_name
+            .as_deref()
+            .and_then(|node| self.nodes.get(node))
+        {
             return (Arc::clone(platform), PlatformSource::Node);
         }
-        let label = |key| spec.node_selector.as_ref().and_then(|selector| selector.get(key));
+        let label = |key| {
+            spec.node_selector
+                .as_ref()
+                .and_then(|selector| selector.get(key))
+        };
         let os = label("kubernetes.io/os").or(spec.os.as_ref().and_then(|os| os.name.as_ref()));
         let architecture = label("kubernetes.io/arch");
         let default = self.options.default_platform.clone();
-        let source = if architecture.is_some() { PlatformSource::Selector } else { PlatformSource::Default };
+        let source = if architecture.is_some() {
+            PlatformSource::Selector
+        } else {
+            PlatformSource::Default
+        };
         let os = os.map_or(default.os.as_str(), String::as_str);
         let architecture = architecture.map_or(default.architecture.as_str(), String::as_str);
         match format!("{os}/{architecture}").parse::<Platform>() {
@@ -212,8 +276,23 @@ impl SnapshotBuilder {
 
 impl ContainerRecord {
     fn identity(&self) -> (&str, &str, &str, ContainerType, &str, &str) {
-        let Self { namespace, workload_kind, workload_name, container_type, container, pod, .. } = self;
-        (namespace, workload_kind, workload_name, *container_type, container, pod)
+        let Self {
+            namespace,
+            workload_kind,
+            workload_name,
+            container_type,
+            container,
+            pod,
+            ..
+        } = self;
+        (
+            namespace,
+            workload_kind,
+            workload_name,
+            *container_type,
+            container,
+            pod,
+        )
     }
 }
 
@@ -227,7 +306,9 @@ impl Metadata {
     }
 
     fn label_or_annotation(&self, key: &str) -> Option<&str> {
-        self.label(key).or_else(|| self.annotation(key)).filter(|value| !value.is_empty())
+        self.label(key)
+            .or_else(|| self.annotation(key))
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -257,19 +338,31 @@ struct Workload {
 /// The workload, from the pod alone: no further permission is needed.
 fn workload_of(pod: &Metadata, node: Option<&str>) -> Workload {
     let name = pod.name.clone().unwrap_or_default();
-    let workload = |kind: &str, name: &str| Workload { kind: kind.into(), name: name.into(), generate_name: None };
+    let workload = |kind: &str, name: &str| Workload {
+        kind: kind.into(),
+        name: name.into(),
+        generate_name: None,
+    };
     if pod.annotation(MIRROR_ANNOTATION).is_some() {
         // The kubelet appends the node's name to a static pod's.
         let own = node.and_then(|node| name.strip_suffix(node)?.strip_suffix('-'));
         return workload("StaticPod", own.unwrap_or(&name));
     }
     let owners = pod.owner_references.as_deref().unwrap_or_default();
-    let controller = owners.iter().find(|owner| owner.controller == Some(true)).or_else(|| owners.first());
+    let controller = owners
+        .iter()
+        .find(|owner| owner.controller == Some(true))
+        .or_else(|| owners.first());
     let Some(owner) = controller else {
-        return Workload { generate_name: pod.generate_name.clone(), ..workload("Pod", &name) };
+        return Workload {
+            generate_name: pod.generate_name.clone(),
+            ..workload("Pod", &name)
+        };
     };
-    let without_hash =
-        |label: &str| pod.label(label).and_then(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-'));
+    let without_hash = |label: &str| {
+        pod.label(label)
+            .and_then(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-'))
+    };
     match owner.kind.as_str() {
         "ReplicaSet" => {
             if let Some(deployment) = without_hash("pod-template-hash") {
@@ -285,7 +378,10 @@ fn workload_of(pod: &Metadata, node: Option<&str>) -> Workload {
             None => workload("Job", &owner.name),
         },
         kind @ ("StatefulSet" | "DaemonSet") => workload(kind, &owner.name),
-        kind => Workload { generate_name: pod.generate_name.clone(), ..workload(kind, &owner.name) },
+        kind => Workload {
+            generate_name: pod.generate_name.clone(),
+            ..workload(kind, &owner.name)
+        },
     }
 }
 
@@ -294,16 +390,20 @@ fn workload_of(pod: &Metadata, node: Option<&str>) -> Workload {
 /// but not by more than 31 days (retries, late starts); five minutes are left for skewed clocks.
 fn scheduled_by<'a>(job: &'a str, created: Option<&str>) -> Option<&'a str> {
     let (cron_job, minutes) = job.rsplit_once('-')?;
-    let minutes: i64 = minutes.bytes().all(|b| b.is_ascii_digit()).then(|| minutes.parse().ok())??;
+    let minutes: i64 = minutes
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| minutes.parse().ok())??;
     let created = created.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     let plausible = match created {
-        Some(created) => (-5..=31 * 24 * 60).contains(&(created.with_timezone(&Utc).timestamp() / 60 - minutes)),
+        Some(created) => {
+            (-5..=31 * 24 * 60).contains(&(created.with_timezone(&Utc).timestamp() / 60 - minutes))
+        }
         // 2015 (before Kubernetes 1.0) to 2100, in minutes.
         None => (23_667_840..68_374_080).contains(&minutes),
     };
     (plausible && !cron_job.is_empty()).then_some(cron_job)
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -311,10 +411,16 @@ mod tests {
     use serde_json::json;
 
     fn options() -> RowOptions {
-        RowOptions { owner_label: Some("team".into()), default_platform: Platform::new("linux", "amd64") }
+        RowOptions {
+            owner_label: Some("team".into()),
+            default_platform: Platform::new("linux", "amd64"),
+        }
     }
 
-    fn snapshot(nodes: serde_json::Value, pods: serde_json::Value) -> Result<ClusterSnapshot, serde_json::Error> {
+    fn snapshot(
+        nodes: serde_json::Value,
+        pods: serde_json::Value,
+    ) -> Result<ClusterSnapshot, serde_json::Error> {
         let mut builder = SnapshotBuilder::new(options());
         for node in serde_json::from_value::<Vec<Node>>(nodes)? {
             builder.add_node(node);
@@ -327,27 +433,66 @@ mod tests {
 
     fn workload(metadata: serde_json::Value) -> Result<String, serde_json::Error> {
         let workload = workload_of(&serde_json::from_value(metadata)?, Some("node-1"));
-        let generated = workload.generate_name.map_or_else(String::new, |name| format!(" ({name})"));
+        let generated = workload
+            .generate_name
+            .map_or_else(String::new, |name| format!(" ({name})"));
         Ok(format!("{}/{}{generated}", workload.kind, workload.name))
     }
 
     #[test]
     fn workloads_are_known_from_the_pod_alone() -> Result<(), serde_json::Error> {
-        let owned = |kind: &str, name: &str| json!([{"kind": kind, "name": name, "controller": true}]);
+        let owned =
+            |kind: &str, name: &str| json!([{"kind": kind, "name": name, "controller": true}]);
         let cases = [
             (json!({"name": "a"}), "Pod/a"),
-            (json!({"name": "a-x1", "generateName": "a-"}), "Pod/a-x1 (a-)"),
-            (json!({"name": "a", "labels": {"pod-template-hash": "5f"}, "ownerReferences": owned("ReplicaSet", "web-5f")}), "Deployment/web"),
-            (json!({"name": "a", "ownerReferences": owned("ReplicaSet", "web-5f")}), "ReplicaSet/web-5f"),
-            (json!({"name": "a", "labels": {"rollouts-pod-template-hash": "5f"}, "ownerReferences": owned("ReplicaSet", "web-5f")}), "Rollout/web"),
-            (json!({"name": "a", "ownerReferences": owned("StatefulSet", "db")}), "StatefulSet/db"),
-            (json!({"name": "a", "generateName": "t-", "ownerReferences": owned("TaskRun", "build-7")}), "TaskRun/build-7 (t-)"),
-            (json!({"name": "a", "creationTimestamp": "2026-11-23T02:00:05Z", "ownerReferences": owned("Job", "backup-29923320")}), "CronJob/backup"),
-            (json!({"name": "a", "creationTimestamp": "2026-11-23T02:00:05Z", "ownerReferences": owned("Job", "import-20240101")}), "Job/import-20240101"),
-            (json!({"name": "a", "ownerReferences": owned("Job", "backup-29923320")}), "CronJob/backup"),
-            (json!({"name": "a", "ownerReferences": owned("Job", "migrate")}), "Job/migrate"),
-            (json!({"name": "etcd-node-1", "annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": owned("Node", "node-1")}), "StaticPod/etcd"),
-            (json!({"name": "a", "ownerReferences": [{"kind": "X", "name": "x"}, {"kind": "DaemonSet", "name": "log", "controller": true}]}), "DaemonSet/log"),
+            (
+                json!({"name": "a-x1", "generateName": "a-"}),
+                "Pod/a-x1 (a-)",
+            ),
+            (
+                json!({"name": "a", "labels": {"pod-template-hash": "5f"}, "ownerReferences": owned("ReplicaSet", "web-5f")}),
+                "Deployment/web",
+            ),
+            (
+                json!({"name": "a", "ownerReferences": owned("ReplicaSet", "web-5f")}),
+                "ReplicaSet/web-5f",
+            ),
+            (
+                json!({"name": "a", "labels": {"rollouts-pod-template-hash": "5f"}, "ownerReferences": owned("ReplicaSet", "web-5f")}),
+                "Rollout/web",
+            ),
+            (
+                json!({"name": "a", "ownerReferences": owned("StatefulSet", "db")}),
+                "StatefulSet/db",
+            ),
+            (
+                json!({"name": "a", "generateName": "t-", "ownerReferences": owned("TaskRun", "build-7")}),
+                "TaskRun/build-7 (t-)",
+            ),
+            (
+                json!({"name": "a", "creationTimestamp": "2026-11-23T02:00:05Z", "ownerReferences": owned("Job", "backup-29923320")}),
+                "CronJob/backup",
+            ),
+            (
+                json!({"name": "a", "creationTimestamp": "2026-11-23T02:00:05Z", "ownerReferences": owned("Job", "import-20240101")}),
+                "Job/import-20240101",
+            ),
+            (
+                json!({"name": "a", "ownerReferences": owned("Job", "backup-29923320")}),
+                "CronJob/backup",
+            ),
+            (
+                json!({"name": "a", "ownerReferences": owned("Job", "migrate")}),
+                "Job/migrate",
+            ),
+            (
+                json!({"name": "etcd-node-1", "annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": owned("Node", "node-1")}),
+                "StaticPod/etcd",
+            ),
+            (
+                json!({"name": "a", "ownerReferences": [{"kind": "X", "name": "x"}, {"kind": "DaemonSet", "name": "log", "controller": true}]}),
+                "DaemonSet/log",
+            ),
         ];
         for (metadata, expected) in cases {
             assert_eq!(workload(metadata.clone())?, expected, "{metadata}");
@@ -356,7 +501,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_has_a_row_for_each_container_with_its_running_image() -> Result<(), serde_json::Error> {
+    fn a_pod_has_a_row_for_each_container_with_its_running_image() -> Result<(), serde_json::Error>
+    {
         let snapshot = snapshot(
             json!([{"metadata": {"name": "n"}, "status": {"nodeInfo": {"operatingSystem": "windows", "architecture": "amd64", "kernelVersion": "10.0.20348.1"}}}]),
             json!([{
@@ -373,7 +519,14 @@ mod tests {
         let rows: Vec<_> = snapshot
             .containers
             .iter()
-            .map(|row| (row.container_type, &*row.container, &*row.image, row.image_id.as_deref()))
+            .map(|row| {
+                (
+                    row.container_type,
+                    &*row.container,
+                    &*row.image,
+                    row.image_id.as_deref(),
+                )
+            })
             .collect();
         assert_eq!(
             rows,
@@ -386,7 +539,10 @@ mod tests {
         );
         let row = &snapshot.containers[0];
         assert_eq!(row.platform.to_string(), "windows/amd64:10.0.20348.1");
-        assert_eq!((row.owner.as_deref(), row.platform_source), (Some("blue"), PlatformSource::Node));
+        assert_eq!(
+            (row.owner.as_deref(), row.platform_source),
+            (Some("blue"), PlatformSource::Node)
+        );
         assert_eq!(snapshot.pod_count, 1);
         Ok(())
     }
@@ -395,20 +551,32 @@ mod tests {
     fn the_platform_says_where_it_comes_from() -> Result<(), serde_json::Error> {
         let pod = |name: &str, spec: serde_json::Value| {
             let mut pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-            pod["spec"].as_object_mut().into_iter().for_each(|to| to.extend(spec.as_object().cloned().unwrap_or_default()));
+            pod["spec"]
+                .as_object_mut()
+                .into_iter()
+                .for_each(|to| to.extend(spec.as_object().cloned().unwrap_or_default()));
             pod
         };
         let snapshot = snapshot(
             json!([]),
             json!([
                 pod("a", json!({"nodeName": "gone"})),
-                pod("b", json!({"nodeSelector": {"kubernetes.io/arch": "arm64"}})),
+                pod(
+                    "b",
+                    json!({"nodeSelector": {"kubernetes.io/arch": "arm64"}})
+                ),
                 pod("c", json!({"os": {"name": "windows"}})),
-                pod("d", json!({"nodeSelector": {"kubernetes.io/arch": "no such/arch!"}})),
+                pod(
+                    "d",
+                    json!({"nodeSelector": {"kubernetes.io/arch": "no such/arch!"}})
+                ),
             ]),
         )?;
-        let platforms: Vec<_> =
-            snapshot.containers.iter().map(|row| (row.platform.to_string(), row.platform_source)).collect();
+        let platforms: Vec<_> = snapshot
+            .containers
+            .iter()
+            .map(|row| (row.platform.to_string(), row.platform_source))
+            .collect();
         assert_eq!(
             platforms,
             [
@@ -422,7 +590,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_was_listed_twice_has_the_rows_of_its_last_state() -> Result<(), serde_json::Error> {
+    fn a_pod_that_was_listed_twice_has_the_rows_of_its_last_state() -> Result<(), serde_json::Error>
+    {
         let pod = |image: &str| json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": image}]}});
         let snapshot = snapshot(json!([]), json!([pod("z:1"), pod("a:2")]))?;
         let images: Vec<_> = snapshot.containers.iter().map(|row| &*row.image).collect();

@@ -76,7 +76,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -104,12 +106,20 @@ pub struct Sha256Writer<W> {
 impl<W: Write> Sha256Writer<W> {
     /// Starts with nothing written.
     pub fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new(), size_bytes: 0 }
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            size_bytes: 0,
+        }
     }
 
     /// The inner writer, the digest of all that was written, and its size in bytes.
     pub fn finish(self) -> (W, Digest, u64) {
-        (self.inner, Digest(self.hasher.finalize().into()), self.size_bytes)
+        (
+            self.inner,
+            Digest(self.hasher.finalize().into()),
+            self.size_bytes,
+        )
     }
 }
 
@@ -141,8 +151,14 @@ mod tests {
     #[test]
     fn other_algorithms_and_forms_are_refused() {
         assert_eq!("sha512:00".parse::<Digest>(), Err(DigestError::Algorithm));
-        assert_eq!(EMPTY.to_uppercase().parse::<Digest>(), Err(DigestError::Algorithm));
-        assert_eq!(EMPTY.replace('e', "E").parse::<Digest>(), Err(DigestError::Algorithm));
+        assert_eq!(
+            EMPTY.to_uppercase().parse::<Digest>(),
+            Err(DigestError::Algorithm)
+        );
+        assert_eq!(
+            EMPTY.replace('e', "E").parse::<Digest>(),
+            Err(DigestError::Algorithm)
+        );
         assert_eq!(EMPTY[..70].parse::<Digest>(), Err(DigestError::Hex));
         assert_eq!(format!("{EMPTY}0").parse::<Digest>(), Err(DigestError::Hex));
     }

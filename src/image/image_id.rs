@@ -19,7 +19,9 @@ pub enum RunningImage {
 impl RunningImage {
     /// Reads an imageID; never fails, since a form that nobody knows yet is just not known.
     pub fn parse(image_id: &str) -> Self {
-        let image_id = image_id.split_once("://").map_or(image_id, |(_, rest)| rest);
+        let image_id = image_id
+            .split_once("://")
+            .map_or(image_id, |(_, rest)| rest);
         if let Some((_, digest)) = image_id.rsplit_once('@') {
             return digest.parse().map_or(Self::Unknown, Self::Digest);
         }
@@ -36,15 +38,43 @@ mod tests {
     fn every_known_form_is_read() {
         let digest = Digest::of(b"x");
         let hex = digest.hex();
-        for repository in ["nginx", "docker.io/library/nginx", "docker-pullable://r:5000/a/b", "[::1]:5000/a"] {
+        for repository in [
+            "nginx",
+            "docker.io/library/nginx",
+            "docker-pullable://r:5000/a/b",
+            "[::1]:5000/a",
+        ] {
             let image_id = format!("{repository}@sha256:{hex}");
-            assert_eq!(RunningImage::parse(&image_id), RunningImage::Digest(digest), "{image_id}");
+            assert_eq!(
+                RunningImage::parse(&image_id),
+                RunningImage::Digest(digest),
+                "{image_id}"
+            );
         }
-        for image_id in [format!("sha256:{hex}"), format!("docker://sha256:{hex}"), hex.clone()] {
-            assert_eq!(RunningImage::parse(&image_id), RunningImage::ImageId(digest), "{image_id}");
+        for image_id in [
+            format!("sha256:{hex}"),
+            format!("docker://sha256:{hex}"),
+            hex.clone(),
+        ] {
+            assert_eq!(
+                RunningImage::parse(&image_id),
+                RunningImage::ImageId(digest),
+                "{image_id}"
+            );
         }
-        for image_id in ["", "nginx:1.27", "repo@sha512:00", "repo@sha256:zz", "://", "@"] {
-            assert_eq!(RunningImage::parse(image_id), RunningImage::Unknown, "{image_id}");
+        for image_id in [
+            "",
+            "nginx:1.27",
+            "repo@sha512:00",
+            "repo@sha256:zz",
+            "://",
+            "@",
+        ] {
+            assert_eq!(
+                RunningImage::parse(image_id),
+                RunningImage::Unknown,
+                "{image_id}"
+            );
         }
     }
 }

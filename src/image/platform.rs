@@ -29,7 +29,12 @@ pub struct PlatformError;
 impl Platform {
     /// A platform without variant and version.
     pub fn new(os: &str, architecture: &str) -> Self {
-        Self { os: os.into(), architecture: architecture.into(), variant: None, os_version: None }
+        Self {
+            os: os.into(),
+            architecture: architecture.into(),
+            variant: None,
+            os_version: None,
+        }
     }
 
     /// How well a node of this platform is served by `offered`: smaller is better, `None` not at all.
@@ -62,12 +67,22 @@ impl Platform {
 
 /// `v8` → 8; a variant of another form ranks behind all numbered ones.
 fn variant_number(variant: &str) -> u64 {
-    variant.strip_prefix('v').and_then(|number| number.parse().ok()).unwrap_or(99)
+    variant
+        .strip_prefix('v')
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(99)
 }
 
 /// The build in a Windows version `10.0.<build>.<revision>`.
 fn build(platform: &Platform) -> Option<u64> {
-    platform.os_version.as_deref()?.split('.').nth(2)?.parse::<u32>().ok().map(u64::from)
+    platform
+        .os_version
+        .as_deref()?
+        .split('.')
+        .nth(2)?
+        .parse::<u32>()
+        .ok()
+        .map(u64::from)
 }
 
 impl fmt::Display for Platform {
@@ -94,13 +109,16 @@ impl FromStr for Platform {
         let words: Vec<_> = platform.split('/').collect();
         let is_word = |word: &str| {
             (1..=64).contains(&word.len())
-                && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+                && word
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         };
         let all_words = words.iter().copied().chain(os_version).all(is_word);
         match words[..] {
-            [os, architecture] if all_words => {
-                Ok(Self { os_version: os_version.map(Into::into), ..Self::new(os, architecture) })
-            }
+            [os, architecture] if all_words => Ok(Self {
+                os_version: os_version.map(Into::into),
+                ..Self::new(os, architecture)
+            }),
             [os, architecture, variant] if all_words => Ok(Self {
                 variant: Some(variant.into()),
                 os_version: os_version.map(Into::into),
@@ -119,7 +137,9 @@ impl Serialize for Platform {
 
 impl<'de> Deserialize<'de> for Platform {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -144,20 +164,52 @@ mod tests {
     fn best<'a>(node: &str, offered: &[&'a str]) -> Option<&'a str> {
         let node: Platform = node.parse().ok()?;
         let rank = |text: &&str| text.parse().ok().and_then(|offered| node.rank(&offered));
-        offered.iter().copied().filter(|text| rank(text).is_some()).min_by_key(rank)
+        offered
+            .iter()
+            .copied()
+            .filter(|text| rank(text).is_some())
+            .min_by_key(rank)
     }
 
     #[test]
     fn a_node_runs_the_manifest_of_its_platform() {
         for (node, offered, expected) in [
-            ("linux/amd64", &["linux/arm64", "linux/amd64"][..], Some("linux/amd64")),
-            ("linux/amd64", &["linux/amd64/v3", "linux/amd64"], Some("linux/amd64")),
-            ("linux/amd64", &["linux/amd64/v3", "linux/amd64/v2"], Some("linux/amd64/v2")),
-            ("linux/arm64", &["linux/arm/v7", "linux/arm64/v8"], Some("linux/arm64/v8")),
-            ("linux/arm64", &["linux/arm64/v9", "linux/arm64"], Some("linux/arm64")),
-            ("linux/arm", &["linux/arm/v5", "linux/arm/v7", "linux/arm/v6"], Some("linux/arm/v7")),
+            (
+                "linux/amd64",
+                &["linux/arm64", "linux/amd64"][..],
+                Some("linux/amd64"),
+            ),
+            (
+                "linux/amd64",
+                &["linux/amd64/v3", "linux/amd64"],
+                Some("linux/amd64"),
+            ),
+            (
+                "linux/amd64",
+                &["linux/amd64/v3", "linux/amd64/v2"],
+                Some("linux/amd64/v2"),
+            ),
+            (
+                "linux/arm64",
+                &["linux/arm/v7", "linux/arm64/v8"],
+                Some("linux/arm64/v8"),
+            ),
+            (
+                "linux/arm64",
+                &["linux/arm64/v9", "linux/arm64"],
+                Some("linux/arm64"),
+            ),
+            (
+                "linux/arm",
+                &["linux/arm/v5", "linux/arm/v7", "linux/arm/v6"],
+                Some("linux/arm/v7"),
+            ),
             ("linux/s390x", &["unknown/unknown", "linux/amd64"], None),
-            ("linux/arm/v6", &["linux/arm/v7", "linux/arm/v6"], Some("linux/arm/v6")),
+            (
+                "linux/arm/v6",
+                &["linux/arm/v7", "linux/arm/v6"],
+                Some("linux/arm/v6"),
+            ),
         ] {
             assert_eq!(best(node, offered), expected, "{node} of {offered:?}");
         }
@@ -165,7 +217,11 @@ mod tests {
 
     #[test]
     fn a_windows_node_runs_its_own_build_or_the_newest_older_one() {
-        let offered = ["windows/amd64:10.0.17763.1", "windows/amd64:10.0.20348.9", "windows/amd64:10.0.26100.1"];
+        let offered = [
+            "windows/amd64:10.0.17763.1",
+            "windows/amd64:10.0.20348.9",
+            "windows/amd64:10.0.26100.1",
+        ];
         let node = |build| format!("windows/amd64:10.0.{build}.2700");
         assert_eq!(best(&node(20348), &offered), Some(offered[1]));
         assert_eq!(best(&node(25398), &offered), Some(offered[1]));
@@ -175,7 +231,15 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_platform_are_refused() {
-        for text in ["", "linux", "linux/", "linux/amd64/v1/x", "linux/amd 64", "linux/amd64:", "a/b:c:d"] {
+        for text in [
+            "",
+            "linux",
+            "linux/",
+            "linux/amd64/v1/x",
+            "linux/amd 64",
+            "linux/amd64:",
+            "a/b:c:d",
+        ] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }

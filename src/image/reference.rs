@@ -91,7 +91,14 @@ impl FromStr for ImageReference {
             (None, None) => Some(Arc::from("latest")),
             (tag, _) => tag,
         };
-        Ok(Self { repository: Repository { registry, path: path.into() }, tag, digest })
+        Ok(Self {
+            repository: Repository {
+                registry,
+                path: path.into(),
+            },
+            tag,
+            digest,
+        })
     }
 }
 
@@ -126,14 +133,22 @@ fn split_registry(text: &str) -> Result<(Arc<str>, &str), ReferenceError> {
     if !is_authority(&authority) {
         return Err(ReferenceError::Registry);
     }
-    let registry = if authority == "index.docker.io" { DOCKER_HUB.into() } else { authority.into() };
+    let registry = if authority == "index.docker.io" {
+        DOCKER_HUB.into()
+    } else {
+        authority.into()
+    };
     Ok((registry, rest))
 }
 
 fn is_authority(authority: &str) -> bool {
     if let Some(rest) = authority.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else { return false };
-        let canonical = address.parse::<Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);
+        let Some((address, port)) = rest.split_once(']') else {
+            return false;
+        };
+        let canonical = address
+            .parse::<Ipv6Addr>()
+            .is_ok_and(|parsed| parsed.to_string() == address);
         return canonical && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
     match authority.split_once(':') {
@@ -154,7 +169,9 @@ fn is_host(host: &str) -> bool {
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -194,8 +211,15 @@ fn is_repository_path(path: &str) -> bool {
 fn parse_tag(tag: &str) -> Result<Arc<str>, ReferenceError> {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let valid = (1..=128).contains(&tag.len())
-        && tag.bytes().enumerate().all(|(at, b)| word(b) || (at > 0 && matches!(b, b'.' | b'-')));
-    if valid { Ok(tag.into()) } else { Err(ReferenceError::Tag) }
+        && tag
+            .bytes()
+            .enumerate()
+            .all(|(at, b)| word(b) || (at > 0 && matches!(b, b'.' | b'-')));
+    if valid {
+        Ok(tag.into())
+    } else {
+        Err(ReferenceError::Tag)
+    }
 }
 
 #[cfg(test)]
@@ -206,8 +230,13 @@ mod tests {
         match text.parse::<ImageReference>() {
             Ok(image) => {
                 let tag = image.tag.map_or_else(String::new, |tag| format!(" :{tag}"));
-                let digest = image.digest.map_or_else(String::new, |d| format!(" @{}", &d.hex()[..4]));
-                format!("{} {}{tag}{digest}", image.repository.registry, image.repository.path)
+                let digest = image
+                    .digest
+                    .map_or_else(String::new, |d| format!(" @{}", &d.hex()[..4]));
+                format!(
+                    "{} {}{tag}{digest}",
+                    image.repository.registry, image.repository.path
+                )
             }
             Err(error) => format!("{error:?}"),
         }
@@ -221,8 +250,14 @@ mod tests {
             ("nginx:1.27", "docker.io library/nginx :1.27"),
             ("grafana/grafana", "docker.io grafana/grafana :latest"),
             ("docker.io/nginx", "docker.io library/nginx :latest"),
-            ("index.docker.io/library/nginx", "docker.io library/nginx :latest"),
-            ("registry-1.docker.io/nginx", "registry-1.docker.io nginx :latest"),
+            (
+                "index.docker.io/library/nginx",
+                "docker.io library/nginx :latest",
+            ),
+            (
+                "registry-1.docker.io/nginx",
+                "registry-1.docker.io nginx :latest",
+            ),
             ("GHCR.io/a/b:V1", "ghcr.io a/b :V1"),
             ("localhost/a", "localhost a :latest"),
             ("localhost:5000/a:b", "localhost:5000 a :b"),
@@ -230,13 +265,22 @@ mod tests {
             ("10.0.0.1:5000/a", "10.0.0.1:5000 a :latest"),
             ("[2001:db8::1]:5000/a:b", "[2001:db8::1]:5000 a :b"),
             ("[::1]/a", "[::1] a :latest"),
-            ("a.example/b__c/d-----e.f_g", "a.example b__c/d-----e.f_g :latest"),
+            (
+                "a.example/b__c/d-----e.f_g",
+                "a.example b__c/d-----e.f_g :latest",
+            ),
             ("team/app", "docker.io team/app :latest"),
         ] {
             assert_eq!(normal(text), expected, "{text}");
         }
-        assert_eq!(normal(&format!("nginx@{digest}")), "docker.io library/nginx @e3b0");
-        assert_eq!(normal(&format!("q.example/a:1@{digest}")), "q.example a :1 @e3b0");
+        assert_eq!(
+            normal(&format!("nginx@{digest}")),
+            "docker.io library/nginx @e3b0"
+        );
+        assert_eq!(
+            normal(&format!("q.example/a:1@{digest}")),
+            "q.example a :1 @e3b0"
+        );
     }
 
     #[test]
@@ -247,7 +291,10 @@ mod tests {
             ("--insecure", Repository),
             ("-v", Repository),
             ("@", ReferenceError::Digest(DigestError::Algorithm)),
-            ("a@sha512:00", ReferenceError::Digest(DigestError::Algorithm)),
+            (
+                "a@sha512:00",
+                ReferenceError::Digest(DigestError::Algorithm),
+            ),
             ("a@sha256:00", ReferenceError::Digest(DigestError::Hex)),
             ("host.example/../../a:b", Repository),
             ("host.example//a", Repository),
@@ -265,7 +312,10 @@ mod tests {
             ("a:-x", Tag),
             ("a:b:c", Tag),
             ("a:x y", Tag),
-            ("user:pass@host.example/a", ReferenceError::Digest(DigestError::Algorithm)),
+            (
+                "user:pass@host.example/a",
+                ReferenceError::Digest(DigestError::Algorithm),
+            ),
             ("http://host.example/a", Registry),
             ("host.example:/a", Registry),
             ("host.example:0/a", Registry),

@@ -11,8 +11,9 @@ use tokio::sync::OnceCell;
 use super::plan::{ImageTarget, Wanted};
 use crate::image::{Digest, Platform, Repository};
 use crate::os::{
-    Certainty, EolSubject, EolTable, HistoryEntry, Identification, LayerError, LayerFinding, LayerPolicy, LayerState,
-    ScanLimits, ScanRequest, Step, layer_infos, next_step, scan_layer, windows,
+    Certainty, EolSubject, EolTable, HistoryEntry, Identification, LayerError, LayerFinding,
+    LayerPolicy, LayerState, ScanLimits, ScanRequest, Step, layer_infos, next_step, scan_layer,
+    windows,
 };
 use crate::registry::{InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus};
@@ -129,18 +130,30 @@ struct History {
 impl<R: Registry> Inspector<R> {
     /// An inspector that has read nothing yet.
     pub fn new(registry: R, settings: InspectorSettings) -> Self {
-        Self { registry, settings, manifests: Memo::default(), layers: Memo::default() }
+        Self {
+            registry,
+            settings,
+            manifests: Memo::default(),
+            layers: Memo::default(),
+        }
     }
 
     /// Inspects all targets, `done` being called after each; the records are in the targets' order.
-    pub async fn inspect(&self, targets: &[ImageTarget], done: impl Fn(&ImageRecord)) -> Vec<ImageRecord> {
+    pub async fn inspect(
+        &self,
+        targets: &[ImageTarget],
+        done: impl Fn(&ImageRecord),
+    ) -> Vec<ImageRecord> {
         let done = &done;
         let inspections = targets.iter().map(|target| async move {
             let record = self.inspect_one(target).await;
             done(&record);
             record
         });
-        futures::stream::iter(inspections).buffered(self.settings.concurrency.max(1)).collect().await
+        futures::stream::iter(inspections)
+            .buffered(self.settings.concurrency.max(1))
+            .collect()
+            .await
     }
 
     async fn inspect_one(&self, target: &ImageTarget) -> ImageRecord {
@@ -150,7 +163,9 @@ impl<R: Registry> Inspector<R> {
             Err(error) => {
                 record.inspection_status = match error.kind {
                     _ if record.os.is_some() => InspectionStatus::Partial,
-                    ErrorKind::Deadline | ErrorKind::NotRunning | ErrorKind::Policy => InspectionStatus::Skipped,
+                    ErrorKind::Deadline | ErrorKind::NotRunning | ErrorKind::Policy => {
+                        InspectionStatus::Skipped
+                    }
                     _ => InspectionStatus::Failed,
                 };
                 record.error_kind = Some(error.kind);
@@ -164,24 +179,42 @@ impl<R: Registry> Inspector<R> {
         record
     }
 
-    async fn learn(&self, target: &ImageTarget, record: &mut ImageRecord) -> Result<(), InspectError> {
+    async fn learn(
+        &self,
+        target: &ImageTarget,
+        record: &mut ImageRecord,
+    ) -> Result<(), InspectError> {
         let Some(repository) = &target.repository else {
-            let Wanted::Invalid(error) = &target.wanted else { return Ok(()) };
-            return Err(InspectError::new(ErrorKind::Invalid, format!("{error}: correct the pod's image")));
+            let Wanted::Invalid(error) = &target.wanted else {
+                return Ok(());
+            };
+            return Err(InspectError::new(
+                ErrorKind::Invalid,
+                format!("{error}: correct the pod's image"),
+            ));
         };
         let (digest, image_id) = match &target.wanted {
             Wanted::Digest(digest) => (*digest, None),
             Wanted::Tag(tag) => (self.registry.resolve(repository, tag).await?, None),
             Wanted::ImageId(id, Ok(digest)) => (*digest, Some(id)),
-            Wanted::ImageId(id, Err(tag)) => (self.registry.resolve(repository, tag).await?, Some(id)),
+            Wanted::ImageId(id, Err(tag)) => {
+                (self.registry.resolve(repository, tag).await?, Some(id))
+            }
             Wanted::NotRunning(_) => {
                 let message = "the pod is over and its node did not report a digest: nothing runs";
                 return Err(InspectError::new(ErrorKind::NotRunning, message));
             }
-            Wanted::Invalid(error) => return Err(InspectError::new(ErrorKind::Invalid, error.to_string())),
+            Wanted::Invalid(error) => {
+                return Err(InspectError::new(ErrorKind::Invalid, error.to_string()));
+            }
         };
-        let (manifest_digest, manifest) = self.platform_manifest(repository, &digest, &target.platform).await?;
-        let config = manifest.config.as_ref().ok_or_else(|| not_an_image(manifest.artifact_type.as_deref()))?;
+        let (manifest_digest, manifest) = self
+            .platform_manifest(repository, &digest, &target.platform)
+            .await?;
+        let config = manifest
+            .config
+            .as_ref()
+            .ok_or_else(|| not_an_image(manifest.artifact_type.as_deref()))?;
         if image_id.is_some_and(|id| *id != config.digest) {
             let message = "the running image is no longer behind this tag: restart the pod, or pin its digest";
             return Err(InspectError::new(ErrorKind::NotFound, message));
@@ -193,13 +226,19 @@ impl<R: Registry> Inspector<R> {
         if !is_image_configuration(&config.media_type) {
             return Err(not_an_image(Some(&config.media_type)));
         }
-        let bytes = self.registry.configuration(repository, &config.digest).await?;
+        let bytes = self
+            .registry
+            .configuration(repository, &config.digest)
+            .await?;
         verify(&bytes, &config.digest, repository)?;
         let configuration: Configuration =
             serde_json::from_slice(&bytes).map_err(|_| invalid(repository, "configuration"))?;
         let layers = manifest.layers.as_deref().unwrap_or_default();
         if layers.len() > MAX_LAYERS {
-            return Err(InspectError::new(ErrorKind::Invalid, "the manifest lists over 1,000 layers: rebuild the image"));
+            return Err(InspectError::new(
+                ErrorKind::Invalid,
+                "the manifest lists over 1,000 layers: rebuild the image",
+            ));
         }
         describe(record, &manifest, &configuration, config, layers);
         if record.os.is_none() {
@@ -214,9 +253,13 @@ impl<R: Registry> Inspector<R> {
             .history
             .unwrap_or_default()
             .into_iter()
-            .map(|entry| HistoryEntry { created_by: entry.created_by, empty_layer: entry.empty_layer })
+            .map(|entry| HistoryEntry {
+                created_by: entry.created_by,
+                empty_layer: entry.empty_layer,
+            })
             .collect();
-        self.find_distribution(repository, layers, &history, record).await
+        self.find_distribution(repository, layers, &history, record)
+            .await
     }
 
     /// The manifest that a node of `platform` runs.
@@ -227,7 +270,9 @@ impl<R: Registry> Inspector<R> {
         platform: &Platform,
     ) -> Result<(Digest, ManifestDocument), InspectError> {
         let document = self.manifest(repository, digest).await?;
-        let Some(children) = &document.manifests else { return Ok((*digest, document)) };
+        let Some(children) = &document.manifests else {
+            return Ok((*digest, document));
+        };
         let rank = |child: &&Descriptor| {
             let offered = child.platform.as_ref()?;
             platform.rank(&Platform {
@@ -238,10 +283,16 @@ impl<R: Registry> Inspector<R> {
             })
         };
         // BuildKit's attestations are children for no platform.
-        let is_image = |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
-        let child = children.iter().filter(is_image).filter(|child| rank(child).is_some()).min_by_key(rank);
+        let is_image =
+            |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
+        let child = children
+            .iter()
+            .filter(is_image)
+            .filter(|child| rank(child).is_some())
+            .min_by_key(rank);
         let child = child.ok_or_else(|| {
-            let message = format!("the image has no manifest for {platform}: build it for this platform");
+            let message =
+                format!("the image has no manifest for {platform}: build it for this platform");
             InspectError::new(ErrorKind::NotFound, message)
         })?;
         let document = self.manifest(repository, &child.digest).await?;
@@ -252,7 +303,11 @@ impl<R: Registry> Inspector<R> {
         Ok((child.digest, document))
     }
 
-    async fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<ManifestDocument, InspectError> {
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<ManifestDocument, InspectError> {
         let cell = remembered(&self.manifests, *digest);
         let bytes = cell
             .get_or_try_init(|| async {
@@ -261,7 +316,8 @@ impl<R: Registry> Inspector<R> {
                 Ok::<_, InspectError>(Arc::new(bytes))
             })
             .await?;
-        let document: ManifestDocument = serde_json::from_slice(bytes).map_err(|_| invalid(repository, "manifest"))?;
+        let document: ManifestDocument =
+            serde_json::from_slice(bytes).map_err(|_| invalid(repository, "manifest"))?;
         if document.schema_version == 1 {
             let message = "the image has the obsolete manifest schema 1: push it again";
             return Err(InspectError::new(ErrorKind::Unsupported, message));
@@ -282,9 +338,14 @@ impl<R: Registry> Inspector<R> {
         let (identification, certainty) = loop {
             let states: Vec<_> = read.iter().map(state_of).collect();
             match next_step(self.settings.layers, &infos, &states) {
-                Step::Done { identification, certainty } => break (identification, certainty),
+                Step::Done {
+                    identification,
+                    certainty,
+                } => break (identification, certainty),
                 Step::Read { layer, request } => {
-                    let Some(descriptor) = layers.get(layer) else { break (Identification::None, Certainty::Doubtful) };
+                    let Some(descriptor) = layers.get(layer) else {
+                        break (Identification::None, Certainty::Doubtful);
+                    };
                     let scanned = self.layer(repository, &descriptor.digest, request).await;
                     if let Err(LayerFailure { error, .. }) = &scanned
                         && error.kind == ErrorKind::Deadline
@@ -295,20 +356,26 @@ impl<R: Registry> Inspector<R> {
                 }
             }
         };
-        let failure = read.into_iter().flatten().find_map(Result::err).map(|failure| failure.error);
+        let failure = read
+            .into_iter()
+            .flatten()
+            .find_map(Result::err)
+            .map(|failure| failure.error);
         record.distribution_certain = failure.is_none() && certainty != Certainty::Doubtful;
         match (identification, failure) {
             // A layer that was not read may say otherwise: unknown, not half known.
             (_, Some(failure)) => return Err(failure),
             (Identification::Found(distribution), None) => {
-                record.distribution_layer = layers.get(distribution.layer).map(|layer| layer.digest);
+                record.distribution_layer =
+                    layers.get(distribution.layer).map(|layer| layer.digest);
                 record.distro_source = Some(distribution.source.clone());
                 record.distro_release = distribution.release.clone();
                 record.distribution = Some(distribution);
             }
             (Identification::None, None) => record.distro_source = Some("none".into()),
             (_, None) => {
-                let message = "the file that names the distribution is too large or cannot be resolved";
+                let message =
+                    "the file that names the distribution is too large or cannot be resolved";
                 return Err(InspectError::new(ErrorKind::Policy, message));
             }
         }
@@ -339,12 +406,18 @@ impl<R: Registry> Inspector<R> {
         let distribution = record.distribution.as_ref();
         let is_windows = record.os.as_deref() == Some("windows");
         let subject = EolSubject {
-            id: distribution.and_then(|d| d.id.as_deref()).or(is_windows.then_some("windows")),
+            id: distribution
+                .and_then(|d| d.id.as_deref())
+                .or(is_windows.then_some("windows")),
             version: distribution.and_then(|d| d.version.as_deref()),
             name: distribution.and_then(|d| d.name.as_deref()),
             os_version: record.os_version.as_deref().filter(|_| is_windows),
         };
-        let end = self.settings.eol.status(&subject, self.settings.now.date_naive(), self.settings.eol_warn_days);
+        let end = self.settings.eol.status(
+            &subject,
+            self.settings.now.date_naive(),
+            self.settings.eol_warn_days,
+        );
         record.eol_status = end.status;
         record.eol_date = end.date;
         record.eol_extended_date = end.extended_date;
@@ -357,14 +430,20 @@ fn state_of(reading: &LayerReading) -> LayerState<'_> {
     match reading {
         None => LayerState::Unread,
         Some(Ok(finding)) => LayerState::Read(finding),
-        Some(Err(LayerFailure { found: Some(finding), .. })) => LayerState::Partial(finding),
+        Some(Err(LayerFailure {
+            found: Some(finding),
+            ..
+        })) => LayerState::Partial(finding),
         Some(Err(_)) => LayerState::Unreadable,
     }
 }
 
 fn broken_off(repository: &Repository) -> InspectError {
     let registry = &repository.registry;
-    InspectError::new(ErrorKind::Network, format!("{registry} broke off in the middle of a layer: check the network"))
+    InspectError::new(
+        ErrorKind::Network,
+        format!("{registry} broke off in the middle of a layer: check the network"),
+    )
 }
 
 fn layer_failure(error: LayerError, repository: &Repository) -> LayerFailure {
@@ -379,7 +458,9 @@ fn layer_failure(error: LayerError, repository: &Repository) -> LayerFailure {
             InspectError::new(ErrorKind::Invalid, message).into()
         }
         LayerError::Unsupported(compression) => {
-            let message = format!("a layer is compressed with {compression}: push the image with gzip or zstd");
+            let message = format!(
+                "a layer is compressed with {compression}: push the image with gzip or zstd"
+            );
             InspectError::new(ErrorKind::Unsupported, message).into()
         }
     }
@@ -396,25 +477,38 @@ fn verify(bytes: &[u8], digest: &Digest, repository: &Repository) -> Result<(), 
         return Ok(());
     }
     let registry = &repository.registry;
-    let message = format!("{registry} sent content that does not have the digest that was asked for: do not trust it");
+    let message = format!(
+        "{registry} sent content that does not have the digest that was asked for: do not trust it"
+    );
     Err(InspectError::new(ErrorKind::Invalid, message))
 }
 
 fn invalid(repository: &Repository, what: &str) -> InspectError {
     let registry = &repository.registry;
-    InspectError::new(ErrorKind::Invalid, format!("the {what} that {registry} holds cannot be read: push the image again"))
+    InspectError::new(
+        ErrorKind::Invalid,
+        format!("the {what} that {registry} holds cannot be read: push the image again"),
+    )
 }
 
 fn is_image_configuration(media_type: &str) -> bool {
     matches!(
         media_type,
-        "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
+        "application/vnd.oci.image.config.v1+json"
+            | "application/vnd.docker.container.image.v1+json"
     )
 }
 
 fn not_an_image(kind: Option<&str>) -> InspectError {
-    let what = if kind.is_some_and(|kind| kind.contains("helm")) { "a Helm chart" } else { "another artifact" };
-    InspectError::new(ErrorKind::Unsupported, format!("this is {what}, not an image: correct the pod's image"))
+    let what = if kind.is_some_and(|kind| kind.contains("helm")) {
+        "a Helm chart"
+    } else {
+        "another artifact"
+    };
+    InspectError::new(
+        ErrorKind::Unsupported,
+        format!("this is {what}, not an image: correct the pod's image"),
+    )
 }
 
 fn text(text: &str) -> Option<String> {
@@ -443,7 +537,11 @@ fn describe(
         .and_then(|created| DateTime::parse_from_rfc3339(created).ok())
         .map(|created| created.with_timezone(&Utc))
         .filter(|created| created.timestamp() >= 315_532_800);
-    let sizes: Option<Vec<u64>> = layers.iter().chain([config]).map(|descriptor| descriptor.size).collect();
+    let sizes: Option<Vec<u64>> = layers
+        .iter()
+        .chain([config])
+        .map(|descriptor| descriptor.size)
+        .collect();
     record.size_bytes = sizes.and_then(|sizes| sizes.into_iter().try_fold(0_u64, u64::checked_add));
     record.user = run.and_then(|run| run.user.as_deref()).and_then(text);
     record.labels = labels
@@ -453,11 +551,22 @@ fn describe(
         .take(32)
         .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
         .collect();
-    for (source, values) in [("annotation", manifest.annotations.as_ref()), ("label", labels)] {
-        let value = |key: &str| values?.get(&format!("{OCI_LABELS}base.{key}")).and_then(|value| text(value));
+    for (source, values) in [
+        ("annotation", manifest.annotations.as_ref()),
+        ("label", labels),
+    ] {
+        let value = |key: &str| {
+            values?
+                .get(&format!("{OCI_LABELS}base.{key}"))
+                .and_then(|value| text(value))
+        };
         if let Some(name) = value("name") {
             let digest = value("digest").map_or_else(String::new, |digest| format!("@{digest}"));
-            record.base_image = Some(if name.contains('@') { name } else { name + &digest });
+            record.base_image = Some(if name.contains('@') {
+                name
+            } else {
+                name + &digest
+            });
             record.base_image_source = Some(source.into());
             break;
         }
@@ -473,8 +582,14 @@ fn empty_record(target: &ImageTarget) -> ImageRecord {
         Wanted::Invalid(_) => (None, None, None),
     };
     ImageRecord {
-        registry: target.repository.as_ref().map(|repository| Arc::clone(&repository.registry)),
-        repository: target.repository.as_ref().map(|repository| Arc::clone(&repository.path)),
+        registry: target
+            .repository
+            .as_ref()
+            .map(|repository| Arc::clone(&repository.registry)),
+        repository: target
+            .repository
+            .as_ref()
+            .map(|repository| Arc::clone(&repository.path)),
         tag,
         digest,
         image_id,

@@ -62,7 +62,12 @@ impl Plan {
         let mut known = BTreeMap::new();
         let mut containers = Vec::with_capacity(snapshot.containers.len());
         for container in &snapshot.containers {
-            let key = (&container.image, &container.image_id, &container.platform, container.is_over());
+            let key = (
+                &container.image,
+                &container.image_id,
+                &container.platform,
+                container.is_over(),
+            );
             let entry = known.entry(key).or_insert_with(|| {
                 let (target, tag, source) = target(container);
                 let next = targets.len();
@@ -78,7 +83,10 @@ impl Plan {
         for (target, ..) in &mut containers {
             *target = places[*target];
         }
-        Self { targets: targets.into_keys().collect(), containers }
+        Self {
+            targets: targets.into_keys().collect(),
+            containers,
+        }
     }
 }
 
@@ -87,19 +95,47 @@ fn target(container: &ContainerRecord) -> (ImageTarget, Option<Arc<str>>, Option
     let reference: ImageReference = match container.image.parse() {
         Ok(reference) => reference,
         Err(error) => {
-            return (ImageTarget { repository: None, wanted: Wanted::Invalid(error), platform }, None, None);
+            return (
+                ImageTarget {
+                    repository: None,
+                    wanted: Wanted::Invalid(error),
+                    platform,
+                },
+                None,
+                None,
+            );
         }
     };
-    let running = container.image_id.as_deref().map_or(RunningImage::Unknown, RunningImage::parse);
+    let running = container
+        .image_id
+        .as_deref()
+        .map_or(RunningImage::Unknown, RunningImage::parse);
     let tag = reference.tag.clone();
     let fallback = || tag.clone().unwrap_or_else(|| "latest".into());
     let (wanted, source) = match (running, reference.digest) {
         (RunningImage::Digest(digest), _) => (Wanted::Digest(digest), Some(DigestSource::Status)),
-        (RunningImage::ImageId(id), Some(digest)) => (Wanted::ImageId(id, Ok(digest)), Some(DigestSource::ImageId)),
-        (RunningImage::ImageId(id), None) => (Wanted::ImageId(id, Err(fallback())), Some(DigestSource::ImageId)),
-        (RunningImage::Unknown, _) if container.is_over() => (Wanted::NotRunning(tag.clone()), None),
-        (RunningImage::Unknown, Some(digest)) => (Wanted::Digest(digest), Some(DigestSource::Reference)),
+        (RunningImage::ImageId(id), Some(digest)) => {
+            (Wanted::ImageId(id, Ok(digest)), Some(DigestSource::ImageId))
+        }
+        (RunningImage::ImageId(id), None) => (
+            Wanted::ImageId(id, Err(fallback())),
+            Some(DigestSource::ImageId),
+        ),
+        (RunningImage::Unknown, _) if container.is_over() => {
+            (Wanted::NotRunning(tag.clone()), None)
+        }
+        (RunningImage::Unknown, Some(digest)) => {
+            (Wanted::Digest(digest), Some(DigestSource::Reference))
+        }
         (RunningImage::Unknown, None) => (Wanted::Tag(fallback()), Some(DigestSource::Tag)),
     };
-    (ImageTarget { repository: Some(reference.repository), wanted, platform }, tag, source)
+    (
+        ImageTarget {
+            repository: Some(reference.repository),
+            wanted,
+            platform,
+        },
+        tag,
+        source,
+    )
 }

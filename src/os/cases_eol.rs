@@ -99,7 +99,11 @@ fn day(text: &str) -> NaiveDate {
 }
 
 fn debian(version: &str, today: &str, warn_days: u32) -> EndOfLife {
-    let subject = EolSubject { id: Some("debian"), version: Some(version), ..EolSubject::default() };
+    let subject = EolSubject {
+        id: Some("debian"),
+        version: Some(version),
+        ..EolSubject::default()
+    };
     EolTable::embedded().status(&subject, day(today), warn_days)
 }
 
@@ -109,12 +113,25 @@ fn every_distribution_has_its_status_on_every_day() {
     for (id, version, name, expected) in CASES {
         let text = |text: &'static str| Some(text).filter(|text| !text.is_empty());
         let subject = if id == "windows" {
-            EolSubject { os_version: Some(version), ..EolSubject::default() }
+            EolSubject {
+                os_version: Some(version),
+                ..EolSubject::default()
+            }
         } else {
-            EolSubject { id: Some(id), version: text(version), name: text(name), os_version: None }
+            EolSubject {
+                id: Some(id),
+                version: text(version),
+                name: text(name),
+                os_version: None,
+            }
         };
-        let statuses =
-            DAYS.map(|today| table.status(&subject, day(today), WARN_DAYS).status.unwrap().to_string());
+        let statuses = DAYS.map(|today| {
+            table
+                .status(&subject, day(today), WARN_DAYS)
+                .status
+                .unwrap()
+                .to_string()
+        });
         assert_eq!(statuses, expected, "{id} {version} {name}");
     }
 }
@@ -129,15 +146,25 @@ fn the_last_day_of_support_is_still_a_day_of_support() {
         ("2028-06-30", EolStatus::Extended),
         ("2028-07-01", EolStatus::Eol),
     ] {
-        assert_eq!(debian("12", today, WARN_DAYS).status, Some(status), "{today}");
+        assert_eq!(
+            debian("12", today, WARN_DAYS).status,
+            Some(status),
+            "{today}"
+        );
     }
-    assert_eq!(debian("12", "2026-07-10", 0).status, Some(EolStatus::Supported));
+    assert_eq!(
+        debian("12", "2026-07-10", 0).status,
+        Some(EolStatus::Supported)
+    );
 }
 
 #[test]
 fn the_dates_are_those_of_the_table() {
     let dates = |support: EndOfLife| (support.date, support.extended_date);
-    assert_eq!(dates(debian("12", DAYS[0], 90)), (Some(day("2026-07-11")), Some(day("2028-06-30"))));
+    assert_eq!(
+        dates(debian("12", DAYS[0], 90)),
+        (Some(day("2026-07-11")), Some(day("2028-06-30")))
+    );
     assert_eq!(dates(debian("14", DAYS[0], 90)), (None, None));
 }
 
@@ -146,10 +173,20 @@ fn without_a_distribution_there_is_no_status() {
     let table = EolTable::embedded();
     for subject in [
         EolSubject::default(),
-        EolSubject { name: Some("Some OS"), version: Some("12"), ..EolSubject::default() },
-        EolSubject { os_version: Some(""), ..EolSubject::default() },
+        EolSubject {
+            name: Some("Some OS"),
+            version: Some("12"),
+            ..EolSubject::default()
+        },
+        EolSubject {
+            os_version: Some(""),
+            ..EolSubject::default()
+        },
     ] {
-        assert_eq!(table.status(&subject, day(DAYS[2]), WARN_DAYS), EndOfLife::default());
+        assert_eq!(
+            table.status(&subject, day(DAYS[2]), WARN_DAYS),
+            EndOfLife::default()
+        );
     }
 }
 
@@ -168,8 +205,16 @@ fn cells_without_a_date_have_their_meaning() {
         ("7", EolStatus::Extended),
         ("8", EolStatus::Eol),
     ] {
-        let subject = EolSubject { id: Some("debian"), version: Some(version), ..EolSubject::default() };
-        assert_eq!(table.status(&subject, day(DAYS[2]), WARN_DAYS).status, Some(status), "{version}");
+        let subject = EolSubject {
+            id: Some("debian"),
+            version: Some(version),
+            ..EolSubject::default()
+        };
+        assert_eq!(
+            table.status(&subject, day(DAYS[2]), WARN_DAYS).status,
+            Some(status),
+            "{version}"
+        );
     }
 }
 

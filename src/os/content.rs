@@ -42,8 +42,12 @@ pub(super) fn condense(bytes: &[u8]) -> String {
     let mut lines: Vec<(&str, &str)> = Vec::new();
     for line in text.trim_start_matches('\u{FEFF}').lines() {
         let line = line.trim();
-        let Some((key, _)) = line.split_once('=') else { continue };
-        let Some(key) = KEYS.into_iter().find(|known| *known == key.trim_end()) else { continue };
+        let Some((key, _)) = line.split_once('=') else {
+            continue;
+        };
+        let Some(key) = KEYS.into_iter().find(|known| *known == key.trim_end()) else {
+            continue;
+        };
         lines.retain(|(earlier, _)| *earlier != key);
         lines.push((key, cut(line, LONGEST_LINE)));
     }
@@ -82,7 +86,8 @@ impl BusyboxSearch {
         self.found = search(&self.tail).or_else(|| search(piece));
         if piece.len() >= keep {
             self.tail.clear();
-            self.tail.extend_from_slice(piece.get(piece.len() - keep..).unwrap_or_default());
+            self.tail
+                .extend_from_slice(piece.get(piece.len() - keep..).unwrap_or_default());
         } else {
             let excess = self.tail.len().saturating_sub(keep);
             self.tail.drain(..excess);
@@ -101,7 +106,9 @@ fn search(bytes: &[u8]) -> Option<String> {
     while let Some(start) = find(bytes.get(at..)?, BUSYBOX) {
         let begin = at + start + BUSYBOX.len();
         let rest = bytes.get(begin..)?;
-        let length = rest.iter().position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'.'))?;
+        let length = rest
+            .iter()
+            .position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'.'))?;
         let version = rest.get(..length)?;
         if length <= LONGEST_VERSION && version.first().is_some_and(u8::is_ascii_digit) {
             return Some(format!("BusyBox v{}", String::from_utf8_lossy(version)));

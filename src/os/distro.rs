@@ -54,7 +54,9 @@ pub struct Distribution {
 }
 
 /// The kind of file that answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// os-release in one of its places.
@@ -118,9 +120,16 @@ impl Source {
     /// Reads a file of the view.
     pub(super) fn read(view: &RootView, asked: &str) -> Result<Option<Self>, Stop> {
         match view.read(asked) {
-            Lookup::Found { content, path, layer } => {
-                Ok(Some(Self { content, asked: asked.to_owned(), path, layer }))
-            }
+            Lookup::Found {
+                content,
+                path,
+                layer,
+            } => Ok(Some(Self {
+                content,
+                asked: asked.to_owned(),
+                path,
+                layer,
+            })),
             Lookup::NotFound => Ok(None),
             Lookup::NeedsFile(path) => Err(Stop::NeedsFile(path)),
             Lookup::TooLarge { path, .. } => Err(Stop::TooLarge(path)),
@@ -145,7 +154,9 @@ impl Source {
 fn find(view: &RootView) -> Result<Option<Distribution>, Stop> {
     let mut nameless = None;
     for path in OS_RELEASE_PATHS {
-        let Some(source) = Source::read(view, path)? else { continue };
+        let Some(source) = Source::read(view, path)? else {
+            continue;
+        };
         let fields = OsRelease::parse(&source.content);
         let mut found = source.answer(Rule::OsRelease);
         found.id = fields.get("ID").map(str::to_owned);
@@ -199,8 +210,9 @@ fn point_release(view: &RootView, found: &Distribution, fields: &OsRelease) -> O
     let version = found.version.as_deref();
     let id = found.id.as_deref()?;
     let sibling = match id {
-        "debian" | "raspbian" => first_word(view, "etc/debian_version")
-            .filter(|release| version.is_none_or(|version| extends(release, version) || release == version)),
+        "debian" | "raspbian" => first_word(view, "etc/debian_version").filter(|release| {
+            version.is_none_or(|version| extends(release, version) || release == version)
+        }),
         "alpine" => first_word(view, "etc/alpine-release")
             .filter(|release| version.is_some_and(|version| same_fields(release, version, 2))),
         id => redhat::line_of(view, id)
@@ -212,7 +224,9 @@ fn point_release(view: &RootView, found: &Distribution, fields: &OsRelease) -> O
     sibling.or_else(|| {
         let stated = [
             fields.get("DEBIAN_VERSION_FULL"),
-            fields.get("VERSION").and_then(|version| version.split_whitespace().next()),
+            fields
+                .get("VERSION")
+                .and_then(|version| version.split_whitespace().next()),
         ];
         stated
             .into_iter()
@@ -230,14 +244,20 @@ pub(super) fn first_word(view: &RootView, path: &str) -> Option<String> {
 
 /// The first word of a text, if it has the form of a version or of a Debian code name.
 pub(super) fn version_word(text: &str) -> Option<String> {
-    let word = text.trim_start_matches('\u{FEFF}').split_whitespace().next()?;
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '_' | '-' | '~' | '+');
+    let word = text
+        .trim_start_matches('\u{FEFF}')
+        .split_whitespace()
+        .next()?;
+    let fits =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '_' | '-' | '~' | '+');
     (word.len() <= 64 && word.chars().all(fits)).then(|| word.to_owned())
 }
 
 /// `12.5` extends `12`.
 fn extends(release: &str, version: &str) -> bool {
-    release.strip_prefix(version).is_some_and(|rest| rest.starts_with('.'))
+    release
+        .strip_prefix(version)
+        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// True if the first fields of two versions are the same.

@@ -79,7 +79,9 @@ impl Ending {
 #[derive(Debug, thiserror::Error)]
 pub enum EolError {
     /// Not CSV, or a column is missing.
-    #[error("the end-of-life data is no table of the expected columns (product, cycle, end_of_life, …)")]
+    #[error(
+        "the end-of-life data is no table of the expected columns (product, cycle, end_of_life, …)"
+    )]
     Csv(#[source] csv::Error),
     /// A cell that should be a date.
     #[error(
@@ -118,7 +120,10 @@ impl EolTable {
         let (year, month, day) = EMBEDDED_AS_OF;
         // A test reads the embedded table, so that neither fallback is ever taken.
         let as_of = NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default();
-        Self::from_reader(EMBEDDED.as_bytes(), Some(as_of)).unwrap_or(Self { as_of, releases: Vec::new() })
+        Self::from_reader(EMBEDDED.as_bytes(), Some(as_of)).unwrap_or(Self {
+            as_of,
+            releases: Vec::new(),
+        })
     }
 
     /// Reads a table in CSV, with the embedded table's columns in any order; lines that begin with
@@ -140,11 +145,17 @@ impl EolTable {
             let row: Row = record.deserialize(Some(&headers)).map_err(EolError::Csv)?;
             releases.push(row.parse(line)?);
         }
-        let newest = releases.iter().filter_map(|release| release.release_date).max();
+        let newest = releases
+            .iter()
+            .filter_map(|release| release.release_date)
+            .max();
         if releases.is_empty() {
             return Err(EolError::Empty);
         }
-        Ok(Self { as_of: as_of.or(newest).unwrap_or_default(), releases })
+        Ok(Self {
+            as_of: as_of.or(newest).unwrap_or_default(),
+            releases,
+        })
     }
 
     /// All release cycles, in the table's order.
@@ -166,10 +177,13 @@ impl EolTable {
 
     /// A product's cycle by its build (`10.0.17763`); of several the long-term one.
     pub(super) fn build(&self, product: &str, build: &str) -> Option<&Release> {
-        let of_build =
-            |release: &&Release| release.product == product && release.latest.as_deref() == Some(build);
+        let of_build = |release: &&Release| {
+            release.product == product && release.latest.as_deref() == Some(build)
+        };
         let candidates = || self.releases.iter().filter(of_build);
-        candidates().find(|release| release.lts).or_else(|| candidates().next())
+        candidates()
+            .find(|release| release.lts)
+            .or_else(|| candidates().next())
     }
 }
 
@@ -179,13 +193,19 @@ impl Row {
             "" => Ok(Ending::Unstated),
             "true" => Ok(Ending::Over),
             "false" => Ok(Ending::Open),
-            date => date.parse().map(Ending::Date).map_err(|_| EolError::Date { line, column }),
+            date => date
+                .parse()
+                .map(Ending::Date)
+                .map_err(|_| EolError::Date { line, column }),
         };
         let text = |cell: String| (!cell.is_empty()).then_some(cell);
         Ok(Release {
             release_date: ending(&self.release_date, "release_date")?.date(),
             end_of_life: ending(&self.end_of_life, "end_of_life")?,
-            end_of_extended_support: ending(&self.end_of_extended_support, "end_of_extended_support")?,
+            end_of_extended_support: ending(
+                &self.end_of_extended_support,
+                "end_of_extended_support",
+            )?,
             product: self.product,
             cycle: self.cycle,
             lts: self.lts == "true",
@@ -206,9 +226,21 @@ mod tests {
         assert_eq!(table.releases().len(), 482);
         assert!(EOL_LICENSE.contains("MIT") && EOL_LICENSE.contains("Copyright"));
         let debian = table.cycle("debian", "12").unwrap();
-        assert_eq!(debian.end_of_life, Ending::Date(NaiveDate::from_ymd_opt(2026, 7, 11).unwrap()));
-        assert_eq!(table.cycle("oracle-linux", "10").unwrap().end_of_life, Ending::Open);
-        assert_eq!(table.build("windows-server-core", "10.0.17763").unwrap().cycle, "2019");
+        assert_eq!(
+            debian.end_of_life,
+            Ending::Date(NaiveDate::from_ymd_opt(2026, 7, 11).unwrap())
+        );
+        assert_eq!(
+            table.cycle("oracle-linux", "10").unwrap().end_of_life,
+            Ending::Open
+        );
+        assert_eq!(
+            table
+                .build("windows-server-core", "10.0.17763")
+                .unwrap()
+                .cycle,
+            "2019"
+        );
     }
 
     #[test]
@@ -221,8 +253,7 @@ mod tests {
 
     #[test]
     fn a_file_may_have_other_columns_and_comments() {
-        let text =
-            "# of our own\ncycle,end_of_life,product,remark,release_date\n 1 ,true, ours ,x,2026-01-02\n";
+        let text = "# of our own\ncycle,end_of_life,product,remark,release_date\n 1 ,true, ours ,x,2026-01-02\n";
         let table = EolTable::from_reader(text.as_bytes(), None).unwrap();
         assert_eq!(table.as_of, NaiveDate::from_ymd_opt(2026, 1, 2).unwrap());
         assert_eq!(table.cycle("ours", "1").unwrap().end_of_life, Ending::Over);
@@ -230,7 +261,11 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_table_is_refused_with_its_line() {
-        let read = |text: &str| EolTable::from_reader(text.as_bytes(), None).unwrap_err().to_string();
+        let read = |text: &str| {
+            EolTable::from_reader(text.as_bytes(), None)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(read("product,cycle,end_of_life\na,1,soon\n").contains("line 2"));
         assert!(read("product,cycle\na,1\n").contains("expected columns"));
         assert!(read("product,cycle,end_of_life\n").contains("no rows"));

@@ -13,7 +13,15 @@ use serde::{Deserialize, Serialize};
 use super::eol::{Ending, EolTable, Release};
 
 /// Distributions that have no releases, so that no date applies.
-const ROLLING: [&str; 7] = ["arch", "gentoo", "void", "kali", "opensuse-tumbleweed", "wolfi", "chainguard"];
+const ROLLING: [&str; 7] = [
+    "arch",
+    "gentoo",
+    "void",
+    "kali",
+    "opensuse-tumbleweed",
+    "wolfi",
+    "chainguard",
+];
 
 /// What the status is asked for: the fields of a distribution, and of a Windows image its build.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +48,9 @@ pub struct EndOfLife {
 }
 
 /// What the dates mean on a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum EolStatus {
     /// In ordinary support.
@@ -74,7 +84,10 @@ impl EolTable {
     /// The status on a day. `warn_days` before its end, and on its last day, support is `ending`;
     /// the day after, it is over.
     pub fn status(&self, subject: &EolSubject<'_>, today: NaiveDate, warn_days: u32) -> EndOfLife {
-        let plain = |status| EndOfLife { status: Some(status), ..EndOfLife::default() };
+        let plain = |status| EndOfLife {
+            status: Some(status),
+            ..EndOfLife::default()
+        };
         match self.find(subject) {
             Cycle::Nothing => EndOfLife::default(),
             Cycle::Rolling => plain(EolStatus::Rolling),
@@ -99,7 +112,11 @@ impl EolTable {
             return Cycle::Rolling;
         }
         if id == "windows" {
-            return Cycle::Of(subject.os_version.and_then(|os_version| self.windows(os_version)));
+            return Cycle::Of(
+                subject
+                    .os_version
+                    .and_then(|os_version| self.windows(os_version)),
+            );
         }
         Cycle::Of(version.and_then(|version| self.distribution(&id, version, subject.name)))
     }
@@ -142,9 +159,13 @@ impl EolTable {
     /// differ in their dates, Server Core's count, the one that most images are made from.
     fn windows(&self, os_version: &str) -> Option<&Release> {
         let build = fields(os_version, 3);
-        ["windows-server-core", "windows-nano-server", "windows-server"]
-            .into_iter()
-            .find_map(|product| self.build(product, &build))
+        [
+            "windows-server-core",
+            "windows-nano-server",
+            "windows-server",
+        ]
+        .into_iter()
+        .find_map(|product| self.build(product, &build))
     }
 }
 
@@ -176,7 +197,11 @@ fn status_on(release: &Release, today: NaiveDate, warn_days: u32) -> EolStatus {
         Ending::Open => return EolStatus::Supported,
         Ending::Date(end) if today <= end => {
             let left = end.signed_duration_since(today).num_days();
-            return if left <= i64::from(warn_days) { EolStatus::Ending } else { EolStatus::Supported };
+            return if left <= i64::from(warn_days) {
+                EolStatus::Ending
+            } else {
+                EolStatus::Supported
+            };
         }
         Ending::Date(_) | Ending::Over => {}
     }

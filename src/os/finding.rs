@@ -76,7 +76,9 @@ pub struct ScanRequest {
 impl ScanRequest {
     /// A request for these paths, which are brought into their one form.
     pub fn for_paths<'a>(paths: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { extra_paths: paths.into_iter().map(clean).collect() }
+        Self {
+            extra_paths: paths.into_iter().map(clean).collect(),
+        }
     }
 
     /// True if a scan with this request tells what is at `path`.
@@ -96,14 +98,21 @@ mod tests {
 
     #[test]
     fn an_empty_finding_is_two_bytes_of_json() {
-        assert_eq!(serde_json::to_string(&LayerFinding::default()).unwrap_or_default(), "{}");
+        assert_eq!(
+            serde_json::to_string(&LayerFinding::default()).unwrap_or_default(),
+            "{}"
+        );
         assert!(LayerFinding::default().is_empty());
     }
 
     #[test]
     fn a_finding_has_a_schema() {
-        let schema = serde_json::to_string(&schemars::schema_for!(LayerFinding)).unwrap_or_default();
-        assert!(schema.contains("opaque_directory") && schema.contains("too_large"), "{schema}");
+        let schema =
+            serde_json::to_string(&schemars::schema_for!(LayerFinding)).unwrap_or_default();
+        assert!(
+            schema.contains("opaque_directory") && schema.contains("too_large"),
+            "{schema}"
+        );
     }
 
     #[test]
@@ -111,7 +120,10 @@ mod tests {
         let finding = LayerFinding {
             entries: [
                 ("etc".to_owned(), Entry::OpaqueDirectory),
-                ("etc/os-release".to_owned(), Entry::File("ID=\"x\"\n".to_owned())),
+                (
+                    "etc/os-release".to_owned(),
+                    Entry::File("ID=\"x\"\n".to_owned()),
+                ),
                 ("usr/lib".to_owned(), Entry::Symlink("lib64".to_owned())),
                 ("usr/lib/os-release".to_owned(), Entry::TooLarge(5_242_880)),
             ]
@@ -120,13 +132,19 @@ mod tests {
         };
         let json = serde_json::to_string(&finding).unwrap_or_default();
         assert!(json.contains(r#""etc":"opaque_directory""#), "{json}");
-        assert_eq!(serde_json::from_str::<LayerFinding>(&json).ok(), Some(finding));
+        assert_eq!(
+            serde_json::from_str::<LayerFinding>(&json).ok(),
+            Some(finding)
+        );
     }
 
     #[test]
     fn a_requested_path_covers_its_parents_and_nothing_beside_it() {
         let request = ScanRequest::for_paths(["/opt/vendor/os-release"]);
-        let finding = LayerFinding { requested: request.extra_paths.clone(), ..Default::default() };
+        let finding = LayerFinding {
+            requested: request.extra_paths.clone(),
+            ..Default::default()
+        };
         assert!(finding.covers("opt") && finding.covers("opt/vendor"));
         assert!(finding.covers("opt/vendor/os-release") && finding.serves(&request));
         assert!(!finding.covers("opt/other") && !LayerFinding::default().serves(&request));

@@ -33,11 +33,18 @@ pub struct LayerInfo {
 pub fn layer_infos(sizes: &[Option<u64>], history: &[HistoryEntry]) -> Vec<LayerInfo> {
     let made: Vec<&HistoryEntry> = history.iter().filter(|entry| !entry.empty_layer).collect();
     let fits = made.len() == sizes.len();
-    let command = |index: usize| made.get(index).filter(|_| fits).and_then(|entry| entry.created_by.clone());
+    let command = |index: usize| {
+        made.get(index)
+            .filter(|_| fits)
+            .and_then(|entry| entry.created_by.clone())
+    };
     sizes
         .iter()
         .enumerate()
-        .map(|(index, size)| LayerInfo { size: *size, created_by: command(index) })
+        .map(|(index, size)| LayerInfo {
+            size: *size,
+            created_by: command(index),
+        })
         .collect()
 }
 
@@ -83,8 +90,9 @@ const APPLICATION_TOOLS: [&str; 34] = [
 const SHELL_WORDS: [&str; 4] = ["set", "cd", "export", "exit"];
 
 /// Top-level directories that hold, or may link to, a system's release files.
-const SYSTEM_ROOTS: [&str; 10] =
-    ["bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr"];
+const SYSTEM_ROOTS: [&str; 10] = [
+    "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr",
+];
 
 /// Directories under system roots that no release file is in.
 const APPLICATION_PLACES: [&str; 4] = ["usr/local", "usr/src", "usr/app", "usr/share/nginx"];
@@ -95,7 +103,9 @@ pub(super) fn may_change(layer: &LayerInfo, resolved: &str) -> bool {
     if layer.size.is_none_or(|size| size <= SMALL_LAYER) {
         return true;
     }
-    let Some(command) = layer.created_by.as_deref() else { return true };
+    let Some(command) = layer.created_by.as_deref() else {
+        return true;
+    };
     let command = command.trim().trim_end_matches("# buildkit").trim();
     let command = match command.split_once("#(nop)") {
         Some((_, instruction)) => instruction.trim(),
@@ -105,7 +115,10 @@ pub(super) fn may_change(layer: &LayerInfo, resolved: &str) -> bool {
         // Builders that add an application to a base image and do nothing else.
         return false;
     }
-    if let Some(arguments) = command.strip_prefix("COPY ").or(command.strip_prefix("ADD ")) {
+    if let Some(arguments) = command
+        .strip_prefix("COPY ")
+        .or(command.strip_prefix("ADD "))
+    {
         return !copies_elsewhere(arguments, resolved);
     }
     if let Some(directory) = command.strip_prefix("WORKDIR ") {
@@ -120,48 +133,67 @@ fn copies_elsewhere(arguments: &str, resolved: &str) -> bool {
     if arguments.contains("<<") || arguments.contains('[') {
         return false;
     }
-    arguments.split_whitespace().next_back().is_some_and(|to| is_elsewhere(to, resolved))
+    arguments
+        .split_whitespace()
+        .next_back()
+        .is_some_and(|to| is_elsewhere(to, resolved))
 }
 
 /// True for an absolute path that is surely outside of system directories and apart from `resolved`.
 fn is_elsewhere(path: &str, resolved: &str) -> bool {
     let path = path.trim().trim_matches(['"', '\'']);
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@' | ':');
-    if !path.starts_with('/') || !path.chars().all(plain) || path.split('/').any(|part| part == "..") {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@' | ':');
+    if !path.starts_with('/')
+        || !path.chars().all(plain)
+        || path.split('/').any(|part| part == "..")
+    {
         return false;
     }
     let path = clean(path);
     let apart = !path.is_empty() && path != resolved && !is_below(resolved, &path);
     let root = path.split('/').next().unwrap_or_default();
     let in_system = SYSTEM_ROOTS.contains(&root) || root.contains("bottlerocket");
-    let in_application = APPLICATION_PLACES.iter().any(|place| path == *place || is_below(&path, place));
+    let in_application = APPLICATION_PLACES
+        .iter()
+        .any(|place| path == *place || is_below(&path, place));
     apart && (!in_system || in_application)
 }
 
 /// True if a shell command calls nothing but application tools, and names no place of release files.
 fn runs_application_tools(command: &str, resolved: &str) -> bool {
-    let Some((_, script)) = command.split_once("/bin/sh -c ") else { return false };
+    let Some((_, script)) = command.split_once("/bin/sh -c ") else {
+        return false;
+    };
     // Whatever could run, read or write something that is not seen here.
     if script.contains(['$', '`', '<', '>', '(', ')', '{', '}', '*', '?', '\\', '~'])
         || script.contains("release")
     {
         return false;
     }
-    let mut steps = script.split(['&', '|', ';', '\n']).map(str::trim).filter(|step| !step.is_empty());
+    let mut steps = script
+        .split(['&', '|', ';', '\n'])
+        .map(str::trim)
+        .filter(|step| !step.is_empty());
     steps.all(|step| {
         let mut words = step.split_whitespace();
         let tool = words.next().unwrap_or_default();
         let is_known = APPLICATION_TOOLS.contains(&tool) || SHELL_WORDS.contains(&tool);
         let is_python_module = matches!(tool, "python" | "python3")
             && step.split_whitespace().nth(1) == Some("-m")
-            && matches!(step.split_whitespace().nth(2), Some("pip" | "venv" | "compileall"));
+            && matches!(
+                step.split_whitespace().nth(2),
+                Some("pip" | "venv" | "compileall")
+            );
         (is_known || is_python_module)
-            && words.flat_map(|word| word.split(['=', ',', ':', '"', '\''])).all(|word| {
-                (!word.contains('/') && word != "..")
-                    || (!word.starts_with('/') && !word.split('/').any(|part| part == ".."))
-                    || word.starts_with("//")
-                    || is_elsewhere(word, resolved)
-            })
+            && words
+                .flat_map(|word| word.split(['=', ',', ':', '"', '\'']))
+                .all(|word| {
+                    (!word.contains('/') && word != "..")
+                        || (!word.starts_with('/') && !word.split('/').any(|part| part == ".."))
+                        || word.starts_with("//")
+                        || is_elsewhere(word, resolved)
+                })
     })
 }
 
@@ -172,7 +204,10 @@ mod tests {
     const LARGE: u64 = 100 * 1024 * 1024;
 
     fn large(command: &str) -> LayerInfo {
-        LayerInfo { size: Some(LARGE), created_by: Some(command.to_owned()) }
+        LayerInfo {
+            size: Some(LARGE),
+            created_by: Some(command.to_owned()),
+        }
     }
 
     #[test]
@@ -234,27 +269,45 @@ mod tests {
 
     #[test]
     fn a_copy_into_the_way_of_a_linked_release_file_is_doubted() {
-        assert!(may_change(&large("COPY x /opt # buildkit"), "opt/vendor/os-release"));
-        assert!(!may_change(&large("COPY x /opt/app # buildkit"), "opt/vendor/os-release"));
+        assert!(may_change(
+            &large("COPY x /opt # buildkit"),
+            "opt/vendor/os-release"
+        ));
+        assert!(!may_change(
+            &large("COPY x /opt/app # buildkit"),
+            "opt/vendor/os-release"
+        ));
     }
 
     #[test]
     fn small_layers_and_layers_without_history_are_read() {
         let harmless = "COPY /src /app # buildkit".to_owned();
         let info = |size, created_by| LayerInfo { size, created_by };
-        assert!(may_change(&info(Some(1000), Some(harmless.clone())), "etc/os-release"));
+        assert!(may_change(
+            &info(Some(1000), Some(harmless.clone())),
+            "etc/os-release"
+        ));
         assert!(may_change(&info(None, Some(harmless)), "etc/os-release"));
         assert!(may_change(&info(Some(LARGE), None), "etc/os-release"));
     }
 
     #[test]
     fn history_is_used_only_where_it_has_as_many_layers() {
-        let entry = |text: &str, empty_layer| HistoryEntry { created_by: Some(text.into()), empty_layer };
+        let entry = |text: &str, empty_layer| HistoryEntry {
+            created_by: Some(text.into()),
+            empty_layer,
+        };
         let history = [entry("a", false), entry("ENV x", true), entry("b", false)];
         let commands = |sizes: &[Option<u64>]| -> Vec<Option<String>> {
-            layer_infos(sizes, &history).into_iter().map(|info| info.created_by).collect()
+            layer_infos(sizes, &history)
+                .into_iter()
+                .map(|info| info.created_by)
+                .collect()
         };
-        assert_eq!(commands(&[Some(1), Some(2)]), [Some("a".to_owned()), Some("b".to_owned())]);
+        assert_eq!(
+            commands(&[Some(1), Some(2)]),
+            [Some("a".to_owned()), Some("b".to_owned())]
+        );
         assert_eq!(commands(&[Some(1)]), [None]);
         assert_eq!(commands(&[Some(1), None, None]), [None, None, None]);
     }

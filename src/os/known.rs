@@ -39,11 +39,10 @@ const FEDORA: &str = "usr/lib/os.release.d";
 
 /// Base names of files that say, or help to say, which distribution this is.
 ///
-/// `[` is there for busybox: its official image stores the program under its alphabetically first
+/// Some are read by no rule, but are what the files that are read are linked to. `[` is there for busybox: its official image stores the program under its alphabetically first
 /// name and links `busybox` to it.
-const NAMES: [&str; 45] = [
+const NAMES: [&str; 40] = [
     "NIXOS",
-    "SUSE-brand",
     "SuSE-release",
     "[",
     "almalinux-release",
@@ -57,12 +56,10 @@ const NAMES: [&str; 45] = [
     "cloudlinux-release",
     "debian_version",
     "devuan_version",
-    "distro-release",
     "enterprise-release",
     "eurolinux-release",
     "fedora-release",
     "gentoo-release",
-    "initrd-release",
     "kylin-release",
     "lsb-release",
     "mageia-release",
@@ -73,7 +70,6 @@ const NAMES: [&str; 45] = [
     "opencloudos-release",
     "openmandriva-release",
     "openwrt_release",
-    "openwrt_version",
     "oracle-release",
     "os-release",
     "photon-release",
@@ -86,7 +82,6 @@ const NAMES: [&str; 45] = [
     "system-release-cpe",
     "tencentos-release",
     "void-release",
-    "wolfi-release",
 ];
 
 /// True if every finding tells what is at `path`, whatever was requested besides.

@@ -45,14 +45,26 @@ pub fn scan_layer(
     let mut tree = LayerTree::new(request);
     let gauge = Gauge::new(limits);
     if request.extra_paths.len() > limits.max_extra_paths {
-        return Err(LayerError::Limit { limit: Limit::Request, found: Box::default() });
+        return Err(LayerError::Limit {
+            limit: Limit::Request,
+            found: Box::default(),
+        });
     }
-    let blob = BufReader::with_capacity(BUFFER, Compressed { inner: reader, gauge: &gauge });
+    let blob = BufReader::with_capacity(
+        BUFFER,
+        Compressed {
+            inner: reader,
+            gauge: &gauge,
+        },
+    );
     match read_blob(blob, &gauge, limits, &mut tree) {
         Ok(None) => Ok(tree.finish()),
         Ok(Some(compression)) => Err(LayerError::Unsupported(compression)),
         Err(error) => Err(match gauge.take_fault() {
-            Some(Fault::Limit(limit)) => LayerError::Limit { limit, found: Box::new(tree.finish()) },
+            Some(Fault::Limit(limit)) => LayerError::Limit {
+                limit,
+                found: Box::new(tree.finish()),
+            },
             Some(Fault::Source(error)) => LayerError::Read(error),
             Some(Fault::Decoder(reason)) => LayerError::Malformed(reason),
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -100,7 +112,10 @@ fn read_archive(
     limits: &ScanLimits,
     tree: &mut LayerTree<'_>,
 ) -> io::Result<()> {
-    let mut archive = Archive::new(Decompressed { inner: decompressed, gauge });
+    let mut archive = Archive::new(Decompressed {
+        inner: decompressed,
+        gauge,
+    });
     let mut entries = archive.entries()?;
     let mut buffer = vec![0; BUFFER];
     let mut count = 0_u64;
@@ -110,7 +125,9 @@ fn read_archive(
         // tar crate holds whole.
         let headers = limits.max_extension_bytes.saturating_add(8 * BLOCK);
         gauge.allow(Some(headers.saturating_add(unread)));
-        let Some(entry) = entries.next() else { return Ok(()) };
+        let Some(entry) = entries.next() else {
+            return Ok(());
+        };
         let mut entry = entry?;
         gauge.allow(None);
         count += 1;
@@ -133,9 +150,14 @@ fn take_member<R: Read>(
 ) -> io::Result<u64> {
     let kind = entry.header().entry_type();
     let names = names(entry)?;
-    let located =
-        if names.path.len() > limits.max_path_bytes { None } else { tree.locate(&text(&names.path)) };
-    let Some(path) = located else { return pass_over(entry, buffer) };
+    let located = if names.path.len() > limits.max_path_bytes {
+        None
+    } else {
+        tree.locate(&text(&names.path))
+    };
+    let Some(path) = located else {
+        return pass_over(entry, buffer);
+    };
     let link = names.link.as_deref().map(text).unwrap_or_default();
     let link_fits = link.len() <= limits.max_path_bytes;
     match kind {
@@ -170,7 +192,12 @@ fn pass_over<R: Read>(entry: &mut tar::Entry<'_, R>, buffer: &mut [u8]) -> io::R
             records
                 .flatten()
                 .find(|record| record.key_bytes() == b"size")
-                .and_then(|record| record.value().ok().and_then(|value| value.parse::<u64>().ok()))
+                .and_then(|record| {
+                    record
+                        .value()
+                        .ok()
+                        .and_then(|value| value.parse::<u64>().ok())
+                })
         });
         return Ok(in_pax.unwrap_or(in_header));
     }

@@ -70,9 +70,13 @@ const DEVUAN: [(&str, &str); 6] = [
 
 /// `SUSE Linux Enterprise Server 11 (x86_64)`, then `VERSION = 11` and `PATCHLEVEL = 4`.
 fn from_suse_release(view: &RootView) -> Result<Option<Distribution>, Stop> {
-    let Some(source) = Source::read(view, "etc/SuSE-release")? else { return Ok(None) };
+    let Some(source) = Source::read(view, "etc/SuSE-release")? else {
+        return Ok(None);
+    };
     let mut found = source.answer(Rule::SuseRelease);
-    let Some(line) = first_line(&source.content) else { return Ok(None) };
+    let Some(line) = first_line(&source.content) else {
+        return Ok(None);
+    };
     let value = |key: &str| {
         source.content.lines().find_map(|line| {
             let (name, value) = line.split_once('=')?;
@@ -97,8 +101,12 @@ fn from_suse_release(view: &RootView) -> Result<Option<Distribution>, Stop> {
 
 /// `3.4.6`, or on edge `3.21.0_alpha20240923`.
 fn from_alpine_release(view: &RootView) -> Result<Option<Distribution>, Stop> {
-    let Some(source) = Source::read(view, "etc/alpine-release")? else { return Ok(None) };
-    let Some(version) = version_word(&source.content) else { return Ok(None) };
+    let Some(source) = Source::read(view, "etc/alpine-release")? else {
+        return Ok(None);
+    };
+    let Some(version) = version_word(&source.content) else {
+        return Ok(None);
+    };
     let mut found = source.answer(Rule::AlpineRelease);
     found.id = Some("alpine".to_owned());
     found.name = Some(format!("Alpine Linux {version}"));
@@ -109,15 +117,23 @@ fn from_alpine_release(view: &RootView) -> Result<Option<Distribution>, Stop> {
 
 fn from_vendor_file(view: &RootView) -> Result<Option<Distribution>, Stop> {
     for (path, id, has_version) in VENDOR_FILES {
-        let Some(source) = Source::read(view, path)? else { continue };
+        let Some(source) = Source::read(view, path)? else {
+            continue;
+        };
         let mut found = source.answer(Rule::VendorRelease);
         found.id = Some(id.to_owned());
         found.name = first_line(&source.content);
-        let number = found.name.as_deref().filter(|_| has_version).and_then(number_in);
+        let number = found
+            .name
+            .as_deref()
+            .filter(|_| has_version)
+            .and_then(number_in);
         // Both of Microsoft's have build dates behind the two fields that are their VERSION_ID.
         let is_dated = matches!(id, "mariner" | "azurelinux");
         found.version = match &number {
-            Some(number) if is_dated => Some(number.split('.').take(2).collect::<Vec<_>>().join(".")),
+            Some(number) if is_dated => {
+                Some(number.split('.').take(2).collect::<Vec<_>>().join("."))
+            }
             number => number.clone(),
         };
         found.release = number.filter(|number| is_dated && Some(number) != found.version.as_ref());
@@ -129,11 +145,17 @@ fn from_vendor_file(view: &RootView) -> Result<Option<Distribution>, Stop> {
 /// Ubuntu's file, and OpenWrt's of the same form. Others' lsb-release has no DISTRIB_ID.
 fn from_lsb_release(view: &RootView) -> Result<Option<Distribution>, Stop> {
     for path in ["etc/lsb-release", "etc/openwrt_release"] {
-        let Some(source) = Source::read(view, path)? else { continue };
+        let Some(source) = Source::read(view, path)? else {
+            continue;
+        };
         let fields = OsRelease::parse(&source.content);
-        let Some(stated) = fields.get("DISTRIB_ID") else { continue };
+        let Some(stated) = fields.get("DISTRIB_ID") else {
+            continue;
+        };
         let mut found = source.answer(Rule::LsbRelease);
-        let known = LSB_IDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(stated));
+        let known = LSB_IDS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(stated));
         found.id = known.map(|(_, id)| (*id).to_owned());
         found.version = fields
             .get("DISTRIB_RELEASE")
@@ -144,7 +166,11 @@ fn from_lsb_release(view: &RootView) -> Result<Option<Distribution>, Stop> {
         // `Ubuntu 22.04.3 LTS`
         let version = found.version.as_deref();
         found.release = description.and_then(number_in).filter(|number| {
-            version.is_some_and(|v| number.strip_prefix(v).is_some_and(|rest| rest.starts_with('.')))
+            version.is_some_and(|v| {
+                number
+                    .strip_prefix(v)
+                    .is_some_and(|rest| rest.starts_with('.'))
+            })
         });
         return Ok(Some(found));
     }
@@ -153,11 +179,15 @@ fn from_lsb_release(view: &RootView) -> Result<Option<Distribution>, Stop> {
 
 /// `daedalus`, or `excalibur/ceres` before the release.
 fn from_devuan_version(view: &RootView) -> Result<Option<Distribution>, Stop> {
-    let Some(source) = Source::read(view, "etc/devuan_version")? else { return Ok(None) };
+    let Some(source) = Source::read(view, "etc/devuan_version")? else {
+        return Ok(None);
+    };
     let mut found = source.answer(Rule::VendorRelease);
     let word = version_word(&source.content);
     found.id = Some("devuan".to_owned());
-    let release = word.as_deref().and_then(|word| DEVUAN.iter().find(|(name, _)| *name == word));
+    let release = word
+        .as_deref()
+        .and_then(|word| DEVUAN.iter().find(|(name, _)| *name == word));
     found.version = release.map(|(_, version)| (*version).to_owned());
     found.name = Some(match &word {
         Some(word) => format!("Devuan GNU/Linux {word}"),
@@ -169,8 +199,12 @@ fn from_devuan_version(view: &RootView) -> Result<Option<Distribution>, Stop> {
 
 /// `12.5`, or on testing and unstable `trixie/sid`.
 fn from_debian_version(view: &RootView) -> Result<Option<Distribution>, Stop> {
-    let Some(source) = Source::read(view, "etc/debian_version")? else { return Ok(None) };
-    let Some(word) = version_word(&source.content) else { return Ok(None) };
+    let Some(source) = Source::read(view, "etc/debian_version")? else {
+        return Ok(None);
+    };
+    let Some(word) = version_word(&source.content) else {
+        return Ok(None);
+    };
     let mut found = source.answer(Rule::DebianVersion);
     if word.starts_with("kali") {
         found.id = Some("kali".to_owned());
@@ -181,7 +215,11 @@ fn from_debian_version(view: &RootView) -> Result<Option<Distribution>, Stop> {
     found.name = Some(format!("Debian GNU/Linux {word}"));
     found.version = word.starts_with(|c: char| c.is_ascii_digit()).then(|| {
         // Until 3.1 a major release was two numbers.
-        let fields = if word.starts_with(['1', '2', '3']) && word.get(1..2) == Some(".") { 2 } else { 1 };
+        let fields = if word.starts_with(['1', '2', '3']) && word.get(1..2) == Some(".") {
+            2
+        } else {
+            1
+        };
         word.split('.').take(fields).collect::<Vec<_>>().join(".")
     });
     found.release = word.contains(['.', '/']).then_some(word);
@@ -190,10 +228,15 @@ fn from_debian_version(view: &RootView) -> Result<Option<Distribution>, Stop> {
 
 /// No release file at all, and busybox's program: the official image and those made like it.
 fn from_busybox(view: &RootView) -> Result<Option<Distribution>, Stop> {
-    let Some(source) = Source::read(view, "bin/busybox")? else { return Ok(None) };
+    let Some(source) = Source::read(view, "bin/busybox")? else {
+        return Ok(None);
+    };
     let mut found = source.answer(Rule::Busybox);
     found.id = Some("busybox".to_owned());
-    let version = source.content.strip_prefix("BusyBox v").filter(|version| !version.is_empty());
+    let version = source
+        .content
+        .strip_prefix("BusyBox v")
+        .filter(|version| !version.is_empty());
     found.version = version.and_then(version_word);
     found.name = Some(match &found.version {
         Some(version) => format!("BusyBox v{version}"),
@@ -209,7 +252,12 @@ fn first_line(text: &str) -> Option<String> {
 
 /// The first word that begins with a digit, up to where it is no number: `Photon OS 4.0` → `4.0`.
 fn number_in(text: &str) -> Option<String> {
-    let word = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
-    let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
-    word.get(..end).map(|number| number.trim_end_matches('.').to_owned())
+    let word = text
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let end = word
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(word.len());
+    word.get(..end)
+        .map(|number| number.trim_end_matches('.').to_owned())
 }

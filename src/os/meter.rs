@@ -117,12 +117,22 @@ impl<R: Read> Read for Decompressed<'_, R> {
         let gauge = self.gauge;
         let granted = match gauge.allowance.get() {
             Some(0) if !buffer.is_empty() => return Err(gauge.trip(Limit::Extension)),
-            Some(bytes) => usize::try_from(bytes).map_or(buffer.len(), |bytes| bytes.min(buffer.len())),
+            Some(bytes) => {
+                usize::try_from(bytes).map_or(buffer.len(), |bytes| bytes.min(buffer.len()))
+            }
             None => buffer.len(),
         };
         let buffer = buffer.get_mut(..granted).unwrap_or_default();
-        let read = self.inner.read(buffer).inspect_err(|error| gauge.note_decoder(error))?;
-        gauge.allowance.set(gauge.allowance.get().map(|bytes| bytes.saturating_sub(read as u64)));
+        let read = self
+            .inner
+            .read(buffer)
+            .inspect_err(|error| gauge.note_decoder(error))?;
+        gauge.allowance.set(
+            gauge
+                .allowance
+                .get()
+                .map(|bytes| bytes.saturating_sub(read as u64)),
+        );
 
         let total = gauge.decompressed.get().saturating_add(read as u64);
         gauge.decompressed.set(total);
@@ -130,7 +140,9 @@ impl<R: Read> Read for Decompressed<'_, R> {
         if total > limits.max_decompressed_bytes {
             return Err(gauge.trip(Limit::Decompressed));
         }
-        if total > limits.ratio_slack_bytes && total / gauge.compressed.get().max(1) > limits.max_ratio {
+        if total > limits.ratio_slack_bytes
+            && total / gauge.compressed.get().max(1) > limits.max_ratio
+        {
             return Err(gauge.trip(Limit::Ratio));
         }
         Ok(read)

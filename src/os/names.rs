@@ -85,9 +85,16 @@ pub(super) fn names<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Names> {
     }
     let header = entry.header();
     let path = path.choose(Some(crate_path), Some(header.path_bytes().into_owned()));
-    let link = link.choose(crate_link, header.link_name_bytes().map(std::borrow::Cow::into_owned));
+    let link = link.choose(
+        crate_link,
+        header.link_name_bytes().map(std::borrow::Cow::into_owned),
+    );
     let (sparse, sparse_name) = records.finish();
-    Ok(Names { path: sparse_name.or(path).unwrap_or_default(), link, sparse })
+    Ok(Names {
+        path: sparse_name.or(path).unwrap_or_default(),
+        link,
+        sparse,
+    })
 }
 
 /// The GNU.sparse records as they come.
@@ -103,14 +110,21 @@ struct Records {
 
 impl Records {
     fn note(&mut self, key: &[u8], value: &[u8]) {
-        let Some(key) = key.strip_prefix(b"GNU.sparse.") else { return };
+        let Some(key) = key.strip_prefix(b"GNU.sparse.") else {
+            return;
+        };
         match key {
             b"name" => self.name = Some(value.to_vec()),
             b"major" => self.major = number(value),
             b"minor" => self.minor = number(value),
             b"size" | b"realsize" => self.size = number(value),
             b"offset" | b"numbytes" => self.map.extend(number(value)),
-            b"map" => self.map = value.split(|byte| *byte == b',').filter_map(number).collect(),
+            b"map" => {
+                self.map = value
+                    .split(|byte| *byte == b',')
+                    .filter_map(number)
+                    .collect()
+            }
             _ => {}
         }
     }
@@ -124,7 +138,14 @@ impl Records {
             _ => return (SparseRecords::default(), None),
         };
         let name = self.name.filter(|name| !name.is_empty());
-        (SparseRecords { map_in_data, map: self.map, real_size: self.size }, name)
+        (
+            SparseRecords {
+                map_in_data,
+                map: self.map,
+                real_size: self.size,
+            },
+            name,
+        )
     }
 }
 
@@ -158,22 +179,29 @@ mod tests {
 
     #[test]
     fn an_empty_pax_record_leaves_the_headers_name() {
-        let archive =
-            TarBuilder::new().pax(&[("path", b"etc/first"), ("path", b"")]).file("etc/header", b"x").build();
+        let archive = TarBuilder::new()
+            .pax(&[("path", b"etc/first"), ("path", b"")])
+            .file("etc/header", b"x")
+            .build();
         assert_eq!(first_names(archive).0, "etc/header");
     }
 
     #[test]
     fn a_gnu_long_name_comes_before_a_pax_record() {
-        let archive =
-            TarBuilder::new().gnu_long_name("etc/gnu").pax(&[("path", b"etc/pax")]).file("h", b"x").build();
+        let archive = TarBuilder::new()
+            .gnu_long_name("etc/gnu")
+            .pax(&[("path", b"etc/pax")])
+            .file("h", b"x")
+            .build();
         assert_eq!(first_names(archive).0, "etc/gnu");
     }
 
     #[test]
     fn link_targets_follow_the_same_rules() {
-        let archive =
-            TarBuilder::new().pax(&[("linkpath", b"a"), ("linkpath", b"b")]).symlink("l", "header").build();
+        let archive = TarBuilder::new()
+            .pax(&[("linkpath", b"a"), ("linkpath", b"b")])
+            .symlink("l", "header")
+            .build();
         assert_eq!(first_names(archive), ("l".to_owned(), Some("b".to_owned())));
     }
 

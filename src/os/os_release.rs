@@ -25,7 +25,9 @@ impl OsRelease {
         let mut values = BTreeMap::new();
         for line in text.trim_start_matches('\u{FEFF}').split(['\n', '\r']) {
             let line = line.trim_start();
-            let Some((key, value)) = line.split_once('=') else { continue };
+            let Some((key, value)) = line.split_once('=') else {
+                continue;
+            };
             if !is_key(key) {
                 continue;
             }
@@ -49,7 +51,9 @@ impl OsRelease {
 fn is_key(key: &str) -> bool {
     !key.is_empty()
         && key.len() <= 64
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !key.starts_with(|first: char| first.is_ascii_digit())
 }
 
@@ -80,7 +84,11 @@ fn unquote(value: &str) -> String {
 
 /// A value without characters that could disturb a terminal or a table, and not too long.
 pub(super) fn clean_value(value: &str) -> String {
-    let harmless: String = value.chars().filter(|c| !is_harmful(*c)).take(MAX_VALUE_CHARS).collect();
+    let harmless: String = value
+        .chars()
+        .filter(|c| !is_harmful(*c))
+        .take(MAX_VALUE_CHARS)
+        .collect();
     harmless.trim().to_owned()
 }
 
@@ -104,7 +112,10 @@ mod tests {
             ("ID=debian\r", Some("debian")),
             ("\u{FEFF}ID=debian", Some("debian")),
             ("ID=deb\"i\"'an'", Some("debian")),
-            (r#"ID="a \"b\" \$c \`d\` \\e \n""#, Some(r#"a "b" $c `d` \e \n"#)),
+            (
+                r#"ID="a \"b\" \$c \`d\` \\e \n""#,
+                Some(r#"a "b" $c `d` \e \n"#),
+            ),
             (r"ID='a \ b'", Some(r"a \ b")),
             (r"ID=a\ b", Some("a b")),
             ("ID=two words", Some("two words")),
@@ -135,7 +146,10 @@ mod tests {
     fn values_and_keys_are_bounded() {
         let long = format!("ID={}\n{}=x\n", "é".repeat(10_000), "K".repeat(10_000));
         let parsed = OsRelease::parse(&long);
-        assert_eq!(parsed.get("ID").map(|id| id.chars().count()), Some(MAX_VALUE_CHARS));
+        assert_eq!(
+            parsed.get("ID").map(|id| id.chars().count()),
+            Some(MAX_VALUE_CHARS)
+        );
         assert_eq!(parsed.values.len(), 1);
         let many: String = (0..10_000).map(|key| format!("K{key}=x\n")).collect();
         assert_eq!(OsRelease::parse(&many).values.len(), MAX_KEYS);

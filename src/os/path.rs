@@ -51,12 +51,17 @@ pub(super) fn split(path: &str) -> (&str, &str) {
 
 /// The proper ancestors of a path below the root, outermost first: `a/b/c` → `a`, `a/b`.
 pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').filter_map(move |(at, _)| path.get(..at))
+    path.match_indices('/')
+        .filter_map(move |(at, _)| path.get(..at))
 }
 
 /// `directory/name`, where the root is the empty string.
 pub(super) fn join(directory: &str, name: &str) -> String {
-    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+    if directory.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{directory}/{name}")
+    }
 }
 
 /// True if `path` lies below `directory`; everything but the root itself lies below the root.
@@ -64,7 +69,8 @@ pub(super) fn is_below(path: &str, directory: &str) -> bool {
     if directory.is_empty() {
         return !path.is_empty();
     }
-    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Where a link at `path` points to, taken lexically (links on the way are not followed).
@@ -107,7 +113,10 @@ mod tests {
     fn ancestors_and_links_are_lexical() {
         assert_eq!(ancestors("a/b/c").collect::<Vec<_>>(), ["a", "a/b"]);
         assert_eq!(ancestors("a").count(), 0);
-        assert_eq!(link_target("etc/os-release", "../usr/lib/os-release"), "usr/lib/os-release");
+        assert_eq!(
+            link_target("etc/os-release", "../usr/lib/os-release"),
+            "usr/lib/os-release"
+        );
         assert_eq!(link_target("etc/os-release", "/x/y"), "x/y");
         assert!(is_below("etc/x", "etc") && !is_below("etcetera", "etc") && is_below("etc", ""));
     }

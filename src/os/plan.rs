@@ -17,8 +17,9 @@ use super::finding::{LayerFinding, ScanRequest};
 use super::history::{LayerInfo, may_change};
 use super::rootfs::RootView;
 
-/// Paths asked for beyond the usual ones before giving up: as many as links are followed.
-const MAX_EXTRA_PATHS: usize = 40;
+/// Paths asked for beyond the usual ones before giving up: each costs another reading of the layers,
+/// and an image's author can make a chain of any length. NixOS's, the longest real one, has three.
+const MAX_EXTRA_PATHS: usize = 8;
 
 /// How many layers to read, `--layers`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -87,8 +88,8 @@ pub enum Step {
     },
     /// The answer.
     Done {
-        /// From all layers that were read. [`Identification::NeedsFile`] remains only where a layer
-        /// could not be read again.
+        /// From all layers that were read. [`Identification::NeedsFile`] remains where a layer could
+        /// not be read again, or links led on and on.
         identification: Identification,
         /// How far it can be trusted to be that of all layers.
         certainty: Certainty,
@@ -96,7 +97,9 @@ pub enum Step {
 }
 
 /// How far the answer from the layers that were read is the answer from all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Certainty {
     /// A layer that may change it was not read, or not to its end.
@@ -119,8 +122,10 @@ pub fn next_step(policy: LayerPolicy, layers: &[LayerInfo], states: &[LayerState
         LayerState::Unread | LayerState::Unreadable => None,
     };
     let view = RootView::apply((0..layers.len()).filter_map(read));
-    let mut extra_paths: BTreeSet<String> =
-        (0..layers.len()).filter_map(read).flat_map(|(_, finding)| finding.requested.clone()).collect();
+    let mut extra_paths: BTreeSet<String> = (0..layers.len())
+        .filter_map(read)
+        .flat_map(|(_, finding)| finding.requested.clone())
+        .collect();
     let identification = identify(&view);
 
     if let Identification::NeedsFile(path) = &identification
@@ -129,7 +134,10 @@ pub fn next_step(policy: LayerPolicy, layers: &[LayerInfo], states: &[LayerState
         let lacks = |index: &usize| matches!(state(*index), LayerState::Read(f) if !f.covers(path));
         if let Some(layer) = (0..layers.len()).find(lacks) {
             extra_paths.insert(path.clone());
-            return Step::Read { layer, request: ScanRequest { extra_paths } };
+            return Step::Read {
+                layer,
+                request: ScanRequest { extra_paths },
+            };
         }
     }
 
@@ -142,25 +150,41 @@ pub fn next_step(policy: LayerPolicy, layers: &[LayerInfo], states: &[LayerState
         }
     };
     if let Some(layer) = next {
-        return Step::Read { layer, request: ScanRequest { extra_paths } };
+        return Step::Read {
+            layer,
+            request: ScanRequest { extra_paths },
+        };
+    }
+    if matches!(identification, Identification::NeedsFile(_)) {
+        return Step::Done {
+            identification,
+            certainty: Certainty::Doubtful,
+        };
     }
     let certainty = (0..layers.len())
         .map(|index| match (state(index), settled(&identification)) {
             (LayerState::Read(_), _) => Certainty::Proved,
             (_, None) => Certainty::Doubtful,
             (_, Some(found)) if !concerns(found, index) => Certainty::Proved,
-            (LayerState::Unread, Some(found)) if !doubted(layers, index, found) => Certainty::History,
+            (LayerState::Unread, Some(found)) if !doubted(layers, index, found) => {
+                Certainty::History
+            }
             _ => Certainty::Doubtful,
         })
         .min()
         .unwrap_or(Certainty::Proved);
-    Step::Done { identification, certainty }
+    Step::Done {
+        identification,
+        certainty,
+    }
 }
 
 /// A distribution that only a change of its release file can change: one from os-release.
 fn settled(identification: &Identification) -> Option<&Distribution> {
     match identification {
-        Identification::Found(found) if found.rule == Rule::OsRelease && found.id.is_some() => Some(found),
+        Identification::Found(found) if found.rule == Rule::OsRelease && found.id.is_some() => {
+            Some(found)
+        }
         _ => None,
     }
 }
@@ -172,5 +196,7 @@ fn concerns(found: &Distribution, layer: usize) -> bool {
 
 fn doubted(layers: &[LayerInfo], layer: usize, found: &Distribution) -> bool {
     let resolved = found.resolved.as_deref().unwrap_or(&found.source);
-    layers.get(layer).is_none_or(|info| may_change(info, resolved))
+    layers
+        .get(layer)
+        .is_none_or(|info| may_change(info, resolved))
 }

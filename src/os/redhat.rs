@@ -42,7 +42,7 @@ enum Version {
 }
 
 /// Beginnings of such lines in lower case, and the IDs of the products' os-release files.
-const PRODUCTS: [(&str, &str, Version); 23] = [
+const PRODUCTS: [(&str, &str, Version); 21] = [
     ("red hat enterprise linux", "rhel", Version::Whole),
     ("centos", "centos", Version::Major),
     ("almalinux", "almalinux", Version::Whole),
@@ -65,8 +65,6 @@ const PRODUCTS: [(&str, &str, Version); 23] = [
     ("virtuozzo", "virtuozzo", Version::Whole),
     ("mageia", "mageia", Version::Whole),
     ("openmandriva", "openmandriva", Version::Whole),
-    ("cbl-mariner", "mariner", Version::Whole),
-    ("xcp-ng", "xcp-ng", Version::Whole),
 ];
 
 /// Vendor and product of CPE names, and IDs (NIST CPE 2.2 URIs, as system-release-cpe has them).
@@ -99,24 +97,42 @@ pub(super) struct ReleaseLine {
 
 /// Reads the first line that is not empty; nothing if there is none.
 pub(super) fn parse(text: &str) -> Option<ReleaseLine> {
-    let line = text.lines().map(clean_value).find(|line| !line.is_empty())?;
+    let line = text
+        .lines()
+        .map(clean_value)
+        .find(|line| !line.is_empty())?;
     let lower = line.to_ascii_lowercase();
-    let product = PRODUCTS.iter().find(|(beginning, _, _)| lower.starts_with(beginning));
-    let number = lower.split_once(" release ").and_then(|(_, rest)| leading_number(rest));
-    let version = number.clone().map(|number| match product.map(|(_, _, form)| *form) {
-        Some(Version::Major) => first_field(&number),
-        Some(Version::Amazon) if !number.starts_with("201") => first_field(&number),
-        _ => number,
-    });
-    Some(ReleaseLine { id: product.map(|(_, id, _)| *id), version, number, line })
+    let product = PRODUCTS
+        .iter()
+        .find(|(beginning, _, _)| lower.starts_with(beginning));
+    let number = lower
+        .split_once(" release ")
+        .and_then(|(_, rest)| leading_number(rest));
+    let version = number
+        .clone()
+        .map(|number| match product.map(|(_, _, form)| *form) {
+            Some(Version::Major) => first_field(&number),
+            Some(Version::Amazon) if !number.starts_with("201") => first_field(&number),
+            _ => number,
+        });
+    Some(ReleaseLine {
+        id: product.map(|(_, id, _)| *id),
+        version,
+        number,
+        line,
+    })
 }
 
 /// The digits and dots at the beginning of a text.
 fn leading_number(text: &str) -> Option<String> {
     let text = text.trim_start();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let number = text.get(..end)?.trim_end_matches('.');
-    number.starts_with(|c: char| c.is_ascii_digit()).then(|| number.to_owned())
+    number
+        .starts_with(|c: char| c.is_ascii_digit())
+        .then(|| number.to_owned())
 }
 
 fn first_field(number: &str) -> String {
@@ -138,11 +154,25 @@ pub(super) fn line_of(view: &RootView, id: &str) -> Option<ReleaseLine> {
 /// `cpe:/o:centos:linux:6:GA`. The CPE tells the product surely and the version roughly
 /// (`6server`); the line of the same product, where there is one, tells it exactly.
 pub(super) fn from_cpe(view: &RootView) -> Result<Option<Distribution>, Stop> {
-    let Some(source) = Source::read(view, "etc/system-release-cpe")? else { return Ok(None) };
-    let mut parts = source.content.trim().strip_prefix("cpe:/o:").unwrap_or_default().split(':');
-    let (vendor, product) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let known = CPE_PRODUCTS.iter().find(|(v, p, _)| (*v, *p) == (vendor, product));
-    let Some((_, _, id)) = known else { return Ok(None) };
+    let Some(source) = Source::read(view, "etc/system-release-cpe")? else {
+        return Ok(None);
+    };
+    let mut parts = source
+        .content
+        .trim()
+        .strip_prefix("cpe:/o:")
+        .unwrap_or_default()
+        .split(':');
+    let (vendor, product) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    let known = CPE_PRODUCTS
+        .iter()
+        .find(|(v, p, _)| (*v, *p) == (vendor, product));
+    let Some((_, _, id)) = known else {
+        return Ok(None);
+    };
     let number = parts.next().and_then(leading_number);
     let mut found = source.answer(Rule::SystemReleaseCpe);
     found.id = Some((*id).to_owned());
@@ -157,8 +187,12 @@ pub(super) fn from_cpe(view: &RootView) -> Result<Option<Distribution>, Stop> {
 pub(super) fn from_line(view: &RootView) -> Result<Option<Distribution>, Stop> {
     let mut other = None;
     for path in FILES {
-        let Some(source) = Source::read(view, path)? else { continue };
-        let Some(line) = parse(&source.content) else { continue };
+        let Some(source) = Source::read(view, path)? else {
+            continue;
+        };
+        let Some(line) = parse(&source.content) else {
+            continue;
+        };
         let is_known = line.id.is_some();
         let mut found = source.answer(Rule::RedHatRelease);
         fill(&mut found, line);
@@ -187,26 +221,66 @@ mod tests {
     #[test]
     fn lines_of_the_family_are_read() {
         for (line, id, version, number) in [
-            ("CentOS release 5.11 (Final)", Some("centos"), Some("5"), Some("5.11")),
-            ("CentOS Linux release 7.9.2009 (Core)", Some("centos"), Some("7"), Some("7.9.2009")),
-            ("CentOS Stream release 9", Some("centos"), Some("9"), Some("9")),
+            (
+                "CentOS release 5.11 (Final)",
+                Some("centos"),
+                Some("5"),
+                Some("5.11"),
+            ),
+            (
+                "CentOS Linux release 7.9.2009 (Core)",
+                Some("centos"),
+                Some("7"),
+                Some("7.9.2009"),
+            ),
+            (
+                "CentOS Stream release 9",
+                Some("centos"),
+                Some("9"),
+                Some("9"),
+            ),
             (
                 "Red Hat Enterprise Linux Server release 6.10 (Santiago)",
                 Some("rhel"),
                 Some("6.10"),
                 Some("6.10"),
             ),
-            ("Red Hat Enterprise Linux AS release 4 (Nahant Update 9)", Some("rhel"), Some("4"), Some("4")),
-            ("Oracle Linux Server release 7.9", Some("ol"), Some("7.9"), Some("7.9")),
+            (
+                "Red Hat Enterprise Linux AS release 4 (Nahant Update 9)",
+                Some("rhel"),
+                Some("4"),
+                Some("4"),
+            ),
+            (
+                "Oracle Linux Server release 7.9",
+                Some("ol"),
+                Some("7.9"),
+                Some("7.9"),
+            ),
             (
                 "Enterprise Linux Enterprise Linux Server release 5.5 (Carthage)",
                 Some("ol"),
                 Some("5.5"),
                 Some("5.5"),
             ),
-            ("Fedora Core release 6 (Zod)", Some("fedora"), Some("6"), Some("6")),
-            ("Amazon Linux AMI release 2018.03", Some("amzn"), Some("2018.03"), Some("2018.03")),
-            ("Amazon Linux release 2 (Karoo)", Some("amzn"), Some("2"), Some("2")),
+            (
+                "Fedora Core release 6 (Zod)",
+                Some("fedora"),
+                Some("6"),
+                Some("6"),
+            ),
+            (
+                "Amazon Linux AMI release 2018.03",
+                Some("amzn"),
+                Some("2018.03"),
+                Some("2018.03"),
+            ),
+            (
+                "Amazon Linux release 2 (Karoo)",
+                Some("amzn"),
+                Some("2"),
+                Some("2"),
+            ),
             (
                 "Amazon Linux release 2023.3.20231218 (Amazon Linux)",
                 Some("amzn"),
@@ -218,7 +292,11 @@ mod tests {
         ] {
             let parsed = parse(line).unwrap();
             assert_eq!(
-                (parsed.id, parsed.version.as_deref(), parsed.number.as_deref()),
+                (
+                    parsed.id,
+                    parsed.version.as_deref(),
+                    parsed.number.as_deref()
+                ),
                 (id, version, number),
                 "{line}"
             );

@@ -71,13 +71,21 @@ impl RootView {
             .entries
             .values()
             .map(|entry| match entry {
-                Entry::Hardlink(target) if finding.covers(target) => Some(self.entry_for_link(target)),
+                Entry::Hardlink(target) if finding.covers(target) => {
+                    Some(self.entry_for_link(target))
+                }
                 _ => None,
             })
             .collect();
         for ((path, entry), resolved) in finding.entries.iter().zip(below) {
             for parent in ancestors(path) {
-                if !matches!(self.nodes.get(parent), Some(Node { entry: Entry::Directory, .. })) {
+                if !matches!(
+                    self.nodes.get(parent),
+                    Some(Node {
+                        entry: Entry::Directory,
+                        ..
+                    })
+                ) {
                     self.replace(parent, Entry::Directory, layer);
                 }
             }
@@ -85,7 +93,13 @@ impl RootView {
                 Entry::Whiteout => self.remove(path),
                 Entry::OpaqueDirectory => self.replace(path, Entry::Directory, layer),
                 Entry::Directory => {
-                    if !matches!(self.nodes.get(path), Some(Node { entry: Entry::Directory, .. })) {
+                    if !matches!(
+                        self.nodes.get(path),
+                        Some(Node {
+                            entry: Entry::Directory,
+                            ..
+                        })
+                    ) {
                         self.replace(path, Entry::Directory, layer);
                     }
                 }
@@ -97,7 +111,9 @@ impl RootView {
 
     fn entry_for_link(&self, target: &str) -> Entry {
         match self.nodes.get(target).map(|node| &node.entry) {
-            None | Some(Entry::Directory | Entry::OpaqueDirectory | Entry::Whiteout) => Entry::Other,
+            None | Some(Entry::Directory | Entry::OpaqueDirectory | Entry::Whiteout) => {
+                Entry::Other
+            }
             Some(entry) => entry.clone(),
         }
     }
@@ -116,13 +132,20 @@ impl RootView {
         self.nodes.remove(path);
         let start = format!("{path}/");
         let below = self.nodes.range(start.clone()..).map(|(key, _)| key);
-        let below: Vec<String> = below.take_while(|key| key.starts_with(&start)).cloned().collect();
+        let below: Vec<String> = below
+            .take_while(|key| key.starts_with(&start))
+            .cloned()
+            .collect();
         below.iter().for_each(|key| drop(self.nodes.remove(key)));
     }
 
     /// True if every layer tells about this path.
     fn covers(&self, path: &str) -> bool {
-        is_known(path) || self.requested.iter().all(|requested| covered_by(requested, path))
+        is_known(path)
+            || self
+                .requested
+                .iter()
+                .all(|requested| covered_by(requested, path))
     }
 
     /// Reads a file, following links in its directories and at its end. A link never leads out of
@@ -142,11 +165,22 @@ impl RootView {
             }
             let next = join(&at, &part);
             if !self.covers(&next) {
-                let wanted = clean(&rest.iter().rev().fold(next.clone(), |path, part| join(&path, part)));
+                let wanted = clean(
+                    &rest
+                        .iter()
+                        .rev()
+                        .fold(next.clone(), |path, part| join(&path, part)),
+                );
                 // A `..` further on may lead away from what must be known first.
-                return Lookup::NeedsFile(if is_below(&wanted, &next) { wanted } else { next });
+                return Lookup::NeedsFile(if is_below(&wanted, &next) {
+                    wanted
+                } else {
+                    next
+                });
             }
-            let Some(node) = self.nodes.get(&next) else { return Lookup::NotFound };
+            let Some(node) = self.nodes.get(&next) else {
+                return Lookup::NotFound;
+            };
             let is_last = rest.is_empty();
             match &node.entry {
                 Entry::Directory | Entry::OpaqueDirectory => at = next,
@@ -162,10 +196,17 @@ impl RootView {
                 }
                 Entry::Hardlink(target) => return Lookup::NeedsFile(target.clone()),
                 Entry::File(content) if is_last => {
-                    return Lookup::Found { content: content.clone(), path: next, layer: node.layer };
+                    return Lookup::Found {
+                        content: content.clone(),
+                        path: next,
+                        layer: node.layer,
+                    };
                 }
                 Entry::TooLarge(_) if is_last => {
-                    return Lookup::TooLarge { path: next, layer: node.layer };
+                    return Lookup::TooLarge {
+                        path: next,
+                        layer: node.layer,
+                    };
                 }
                 Entry::File(_) | Entry::TooLarge(_) | Entry::Other | Entry::Whiteout => {
                     return Lookup::NotFound;
@@ -183,8 +224,10 @@ mod tests {
     use crate::os::testing::{TarBuilder, scan};
 
     fn view(layers: &[TarBuilder]) -> RootView {
-        let findings: Vec<LayerFinding> =
-            layers.iter().map(|layer| scan(&layer.clone().build()).unwrap()).collect();
+        let findings: Vec<LayerFinding> = layers
+            .iter()
+            .map(|layer| scan(&layer.clone().build()).unwrap())
+            .collect();
         RootView::apply(findings.iter().enumerate())
     }
 
@@ -193,24 +236,41 @@ mod tests {
     }
 
     fn found(content: &str, path: &str, layer: usize) -> Lookup {
-        Lookup::Found { content: content.to_owned(), path: path.to_owned(), layer }
+        Lookup::Found {
+            content: content.to_owned(),
+            path: path.to_owned(),
+            layer,
+        }
     }
 
     #[test]
     fn an_upper_layer_replaces_a_file() {
-        let view = view(&[tar().file("etc/os-release", b"a"), tar().file("./etc/os-release", b"b")]);
+        let view = view(&[
+            tar().file("etc/os-release", b"a"),
+            tar().file("./etc/os-release", b"b"),
+        ]);
         assert_eq!(view.read("etc/os-release"), found("b", "etc/os-release", 1));
-        assert_eq!(view.read("/etc/./os-release"), found("b", "etc/os-release", 1));
+        assert_eq!(
+            view.read("/etc/./os-release"),
+            found("b", "etc/os-release", 1)
+        );
         assert_eq!(view.read("etc/os-release/x"), Lookup::NotFound);
     }
 
     #[test]
     fn whiteouts_and_opaque_directories_hide_what_is_below() {
-        let base = || tar().file("etc/os-release", b"a").file("usr/lib/os-release", b"b");
+        let base = || {
+            tar()
+                .file("etc/os-release", b"a")
+                .file("usr/lib/os-release", b"b")
+        };
         for (upper, gone) in [
             (tar().file("etc/.wh.os-release", b""), "etc/os-release"),
             (tar().file(".wh.etc", b""), "etc/os-release"),
-            (tar().directory("etc/").file("etc/.wh..wh..opq", b""), "etc/os-release"),
+            (
+                tar().directory("etc/").file("etc/.wh..wh..opq", b""),
+                "etc/os-release",
+            ),
             (tar().file("usr/.wh.lib", b""), "usr/lib/os-release"),
             (tar().file(".wh..wh..opq", b""), "usr/lib/os-release"),
             (tar().file("etc", b"now a file"), "etc/os-release"),
@@ -235,17 +295,38 @@ mod tests {
     fn links_are_followed_inside_the_root() {
         let file = || tar().file("usr/lib/os-release", b"x");
         for (name, layer) in [
-            ("relative", file().symlink("etc/os-release", "../usr/lib/os-release")),
-            ("absolute", file().symlink("etc/os-release", "/usr/lib/os-release")),
-            ("above the root", file().symlink("etc/os-release", "../../../../usr/lib/os-release")),
+            (
+                "relative",
+                file().symlink("etc/os-release", "../usr/lib/os-release"),
+            ),
+            (
+                "absolute",
+                file().symlink("etc/os-release", "/usr/lib/os-release"),
+            ),
+            (
+                "above the root",
+                file().symlink("etc/os-release", "../../../../usr/lib/os-release"),
+            ),
             ("directory", file().symlink("etc", "usr/lib")),
-            ("directory and dots", file().symlink("etc", "./usr/../usr//lib/.")),
+            (
+                "directory and dots",
+                file().symlink("etc", "./usr/../usr//lib/."),
+            ),
             (
                 "chain",
-                file().symlink("etc", "/usr/etc").symlink("usr/etc", "lib64").symlink("usr/lib64", "./lib"),
+                file()
+                    .symlink("etc", "/usr/etc")
+                    .symlink("usr/etc", "lib64")
+                    .symlink("usr/lib64", "./lib"),
             ),
-            ("hard link", file().hardlink("etc/os-release", "usr/lib/os-release")),
-            ("hard link with a dot", file().hardlink("./etc/os-release", "./usr/lib/os-release")),
+            (
+                "hard link",
+                file().hardlink("etc/os-release", "usr/lib/os-release"),
+            ),
+            (
+                "hard link with a dot",
+                file().hardlink("./etc/os-release", "./usr/lib/os-release"),
+            ),
         ] {
             let Lookup::Found { content, .. } = view(&[layer]).read("etc/os-release") else {
                 unreachable!("{name}")
@@ -277,30 +358,46 @@ mod tests {
                 layer = layer.symlink(&name(link), &format!("/{}", name(link - 1)));
             }
             let lookup = view(&[layer]).read(&name(links));
-            assert_eq!(matches!(lookup, Lookup::Found { .. }), expected, "{links} links");
+            assert_eq!(
+                matches!(lookup, Lookup::Found { .. }),
+                expected,
+                "{links} links"
+            );
         }
     }
 
     #[test]
     fn a_path_that_no_finding_tells_of_is_asked_for() {
-        let layer = tar().symlink("etc/os-release", "../opt/vendor/release").file("opt/vendor/release", b"x");
+        let layer = tar()
+            .symlink("etc/os-release", "../opt/vendor/release")
+            .file("opt/vendor/release", b"x");
         let view = view(&[layer]);
-        assert_eq!(view.read("etc/os-release"), Lookup::NeedsFile("opt/vendor/release".to_owned()));
+        assert_eq!(
+            view.read("etc/os-release"),
+            Lookup::NeedsFile("opt/vendor/release".to_owned())
+        );
     }
 
     #[test]
     fn a_hard_link_to_the_layers_below_takes_what_was_there() {
         let view = view(&[
             tar().file("usr/lib/os-release", b"old"),
-            tar().hardlink("etc/os-release", "usr/lib/os-release").file("usr/lib/.wh.os-release", b""),
+            tar()
+                .hardlink("etc/os-release", "usr/lib/os-release")
+                .file("usr/lib/.wh.os-release", b""),
         ]);
-        assert_eq!(view.read("etc/os-release"), found("old", "etc/os-release", 1));
+        assert_eq!(
+            view.read("etc/os-release"),
+            found("old", "etc/os-release", 1)
+        );
     }
 
     #[test]
     fn a_directory_of_an_upper_layer_replaces_a_link() {
         let view = view(&[
-            tar().symlink("etc", "usr/etc").file("usr/etc/os-release", b"below"),
+            tar()
+                .symlink("etc", "usr/etc")
+                .file("usr/etc/os-release", b"below"),
             tar().file("etc/hostname", b""),
         ]);
         assert_eq!(view.read("etc/os-release"), Lookup::NotFound);

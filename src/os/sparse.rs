@@ -22,9 +22,14 @@ pub(super) fn expand(raw: &[u8], records: &SparseRecords, limit: u64) -> Option<
     let mut content = vec![0; size];
     for piece in map.chunks_exact(2) {
         let [offset, length] = piece else { return None };
-        let (offset, length) = (usize::try_from(*offset).ok()?, usize::try_from(*length).ok()?);
+        let (offset, length) = (
+            usize::try_from(*offset).ok()?,
+            usize::try_from(*length).ok()?,
+        );
         let (bytes, rest) = data.split_at_checked(length)?;
-        content.get_mut(offset..offset.checked_add(length)?)?.copy_from_slice(bytes);
+        content
+            .get_mut(offset..offset.checked_add(length)?)?
+            .copy_from_slice(bytes);
         data = rest;
     }
     Some(content)
@@ -55,7 +60,11 @@ mod tests {
 
     #[test]
     fn holes_become_zeros() {
-        let records = SparseRecords { map_in_data: false, map: vec![1, 2, 5, 1], real_size: Some(7) };
+        let records = SparseRecords {
+            map_in_data: false,
+            map: vec![1, 2, 5, 1],
+            real_size: Some(7),
+        };
         assert_eq!(expand(b"abc", &records, 100).unwrap(), b"\0ab\0\0c\0");
     }
 
@@ -64,20 +73,31 @@ mod tests {
         let mut raw = b"1\n0\n5\n".to_vec();
         raw.resize(BLOCK, 0);
         raw.extend_from_slice(b"ID=x\n");
-        let records = SparseRecords { map_in_data: true, map: Vec::new(), real_size: Some(5) };
+        let records = SparseRecords {
+            map_in_data: true,
+            map: Vec::new(),
+            real_size: Some(5),
+        };
         assert_eq!(expand(&raw, &records, 100).unwrap(), b"ID=x\n");
     }
 
     #[test]
     fn a_damaged_map_and_a_huge_file_give_nothing() {
-        let records =
-            |map: &[u64], size| SparseRecords { map_in_data: false, map: map.into(), real_size: size };
+        let records = |map: &[u64], size| SparseRecords {
+            map_in_data: false,
+            map: map.into(),
+            real_size: size,
+        };
         assert_eq!(expand(b"abc", &records(&[5, 3], Some(7)), 100), None);
         assert_eq!(expand(b"abc", &records(&[0, 9], Some(9)), 100), None);
         assert_eq!(expand(b"abc", &records(&[u64::MAX, 3], Some(7)), 100), None);
         assert_eq!(expand(b"abc", &records(&[0, 3], Some(u64::MAX)), 100), None);
         assert_eq!(expand(b"abc", &records(&[0, 3], None), 100), None);
-        let in_data = SparseRecords { map_in_data: true, map: Vec::new(), real_size: Some(5) };
+        let in_data = SparseRecords {
+            map_in_data: true,
+            map: Vec::new(),
+            real_size: Some(5),
+        };
         assert_eq!(expand(b"18446744073709551615\n1\n", &in_data, 100), None);
     }
 }

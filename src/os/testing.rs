@@ -6,7 +6,8 @@
 use std::io::Write;
 
 use super::{
-    Identification, LayerError, LayerFinding, RootView, ScanLimits, ScanRequest, identify, scan_layer,
+    Identification, LayerError, LayerFinding, RootView, ScanLimits, ScanRequest, identify,
+    scan_layer,
 };
 
 /// Builds a tar archive member by member.
@@ -22,7 +23,8 @@ impl TarBuilder {
 
     /// A member of any kind. Names longer than the header's field are cut.
     pub(super) fn member(mut self, kind: u8, name: &[u8], link: &[u8], data: &[u8]) -> Self {
-        self.bytes.extend_from_slice(&header(kind, name, link, data.len() as u64));
+        self.bytes
+            .extend_from_slice(&header(kind, name, link, data.len() as u64));
         self.bytes.extend_from_slice(data);
         let padded = self.bytes.len().next_multiple_of(512);
         self.bytes.resize(padded, 0);
@@ -50,7 +52,12 @@ impl TarBuilder {
     }
 
     pub(super) fn gnu_long_link(self, target: &str) -> Self {
-        self.member(b'K', b"././@LongLink", b"", format!("{target}\0").as_bytes())
+        self.member(
+            b'K',
+            b"././@LongLink",
+            b"",
+            format!("{target}\0").as_bytes(),
+        )
     }
 
     /// PAX records for the next member.
@@ -129,8 +136,9 @@ fn octal12(value: u64) -> [u8; 12] {
 /// Makes the checksum right of the block around `at`, if that can be a header.
 pub(super) fn repair_checksum(archive: &mut [u8], at: usize) {
     let start = at / 512 * 512;
-    if let Some(block) =
-        archive.get_mut(start..start + 512).and_then(|block| <&mut [u8; 512]>::try_from(block).ok())
+    if let Some(block) = archive
+        .get_mut(start..start + 512)
+        .and_then(|block| <&mut [u8; 512]>::try_from(block).ok())
         && block.get(257..262) == Some(b"ustar")
     {
         checksum(block);
@@ -181,9 +189,13 @@ pub(super) fn check(cases: &[Case]) {
     for (what, files, expected) in cases {
         let finding = scan(&archive(files).build()).unwrap();
         let cells = match identify(&RootView::apply([(0, &finding)])) {
-            Identification::Found(found) => {
-                [found.id, found.version, found.name, found.release, Some(found.source)]
-            }
+            Identification::Found(found) => [
+                found.id,
+                found.version,
+                found.name,
+                found.release,
+                Some(found.source),
+            ],
             Identification::None => [None, None, None, None, Some("none".to_owned())],
             other => [None, None, None, None, Some(format!("{other:?}"))],
         };

@@ -106,7 +106,9 @@ impl<'a> LayerTree<'a> {
             // aufs made its whiteouts hard links to one file.
             return self.add(path, Entry::Other);
         }
-        let Some(target) = self.locate(target).filter(|target| target != path) else { return };
+        let Some(target) = self.locate(target).filter(|target| target != path) else {
+            return;
+        };
         let node = match self.nodes.get(&target).cloned() {
             // No system links directories.
             Some(Entry::Directory | Entry::OpaqueDirectory) => return,
@@ -184,7 +186,9 @@ impl<'a> LayerTree<'a> {
         self.opaque.remove(path);
         for marks in [&mut self.hidden, &mut self.opaque] {
             let start = format!("{path}/");
-            let below = marks.range(start.clone()..).take_while(|mark| mark.starts_with(&start));
+            let below = marks
+                .range(start.clone()..)
+                .take_while(|mark| mark.starts_with(&start));
             for mark in below.cloned().collect::<Vec<_>>() {
                 marks.remove(&mark);
             }
@@ -292,8 +296,13 @@ impl<'a> LayerTree<'a> {
             })
             .map(|(path, _)| path.clone())
             .collect();
-        implied.iter().for_each(|path| drop(self.nodes.remove(path)));
-        LayerFinding { entries: self.nodes, requested: self.request.extra_paths.clone() }
+        implied
+            .iter()
+            .for_each(|path| drop(self.nodes.remove(path)));
+        LayerFinding {
+            entries: self.nodes,
+            requested: self.request.extra_paths.clone(),
+        }
     }
 }
 
@@ -309,5 +318,7 @@ fn node_bytes(path: &str, node: &Entry) -> usize {
 /// The keys below a path other than the root.
 fn range_below<V>(map: &BTreeMap<String, V>, path: &str) -> impl Iterator<Item = String> {
     let start = format!("{path}/");
-    map.range(start.clone()..).map(|(key, _)| key.clone()).take_while(move |key| key.starts_with(&start))
+    map.range(start.clone()..)
+        .map(|(key, _)| key.clone())
+        .take_while(move |key| key.starts_with(&start))
 }

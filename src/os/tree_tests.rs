@@ -25,7 +25,10 @@ fn link(target: &str) -> Entry {
 }
 
 fn expect(entries: &[(&str, Entry)]) -> Vec<(String, Entry)> {
-    entries.iter().map(|(path, node)| ((*path).to_owned(), node.clone())).collect()
+    entries
+        .iter()
+        .map(|(path, node)| ((*path).to_owned(), node.clone()))
+        .collect()
 }
 
 #[test]
@@ -43,7 +46,11 @@ fn a_file_in_place_of_a_directory_takes_all_below_with_it() {
         add(tree, "etc/os-release", file("a"));
         add(tree, "etc/.wh.lsb-release", Entry::Other);
         add(tree, "etc", Entry::Other);
-        add(tree, "etc/os-release", file("lost: its parent is no directory"));
+        add(
+            tree,
+            "etc/os-release",
+            file("lost: its parent is no directory"),
+        );
     });
     assert_eq!(found, expect(&[("etc", Entry::Other)]));
 }
@@ -55,7 +62,13 @@ fn entries_are_written_through_links_of_their_own_layer() {
         add(tree, "opt/a", link("../etc"));
         add(tree, "opt/a/os-release", file("through two links"));
     });
-    assert_eq!(found, expect(&[("etc", link("usr/etc")), ("usr/etc/os-release", file("through two links"))]));
+    assert_eq!(
+        found,
+        expect(&[
+            ("etc", link("usr/etc")),
+            ("usr/etc/os-release", file("through two links"))
+        ])
+    );
 }
 
 #[test]
@@ -130,8 +143,36 @@ fn opaque_marks_count_before_and_after_the_entries_of_their_directory() {
                 add(tree, "etc/.wh..wh..opq", Entry::Other);
             }
         });
-        assert_eq!(found, expect(&[("etc", Entry::OpaqueDirectory), ("etc/os-release", file("own"))]));
+        assert_eq!(
+            found,
+            expect(&[
+                ("etc", Entry::OpaqueDirectory),
+                ("etc/os-release", file("own"))
+            ])
+        );
     }
+}
+
+#[test]
+fn an_opaque_mark_goes_with_its_directory() {
+    let found = tree(|tree| {
+        add(tree, "etc/.wh..wh..opq", Entry::Other);
+        add(tree, "etc", Entry::Other);
+        add(tree, "etc/", Entry::Directory);
+    });
+    assert_eq!(found, expect(&[("etc", Entry::Directory)]));
+}
+
+#[test]
+fn a_hard_link_to_a_symbolic_link_has_its_text() {
+    let found = tree(|tree| {
+        add(tree, "opt/link", link("../usr/lib/os-release"));
+        tree.add_hardlink("etc/os-release", "opt/link");
+    });
+    assert_eq!(
+        found,
+        expect(&[("etc/os-release", link("../usr/lib/os-release"))])
+    );
 }
 
 #[test]

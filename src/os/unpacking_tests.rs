@@ -61,8 +61,13 @@ impl Directory {
 
     /// The directory at a path, made where it is missing; nothing if something else is in the way.
     fn make(&mut self, path: &[String]) -> Option<&mut Self> {
-        let Some((first, rest)) = path.split_first() else { return Some(self) };
-        let node = self.children.entry(first.clone()).or_insert_with(|| Node::Directory(Self::default()));
+        let Some((first, rest)) = path.split_first() else {
+            return Some(self);
+        };
+        let node = self
+            .children
+            .entry(first.clone())
+            .or_insert_with(|| Node::Directory(Self::default()));
         match node {
             Node::Directory(directory) => directory.make(rest),
             _ => None,
@@ -89,7 +94,11 @@ impl Directory {
                         return None;
                     }
                     at.pop();
-                    let start = if target.starts_with('/') { Vec::new() } else { at };
+                    let start = if target.starts_with('/') {
+                        Vec::new()
+                    } else {
+                        at
+                    };
                     let target = target.split('/').map(str::to_owned);
                     let rest = path.get(index + 1..).unwrap().iter().cloned();
                     let whole: Vec<String> = start.into_iter().chain(target).chain(rest).collect();
@@ -126,7 +135,6 @@ impl Directory {
                     return None;
                 }
                 match self.get(&target) {
-                    Some(Node::Directory(_)) => return None,
                     Some(node) => node.clone(),
                     None => Node::LinkBelow(target),
                 }
@@ -144,6 +152,18 @@ impl Directory {
             directory.children.insert(base, node);
         }
         Some(())
+    }
+
+    /// True for a hard link to a directory: no unpacker gets past one, so no such image runs.
+    fn is_impossible(&self, member: &Member) -> bool {
+        let Member::Hardlink(_, target) = member else {
+            return false;
+        };
+        let Some((mut path, base)) = self.locate(target) else {
+            return false;
+        };
+        path.push(base);
+        matches!(self.get(&path), Some(Node::Directory(_)))
     }
 
     /// Lays a layer over this file system.
@@ -192,8 +212,15 @@ impl Directory {
                         return None;
                     }
                     at.pop();
-                    let start = if target.starts_with('/') { Vec::new() } else { at };
-                    path = start.into_iter().chain(target.split('/').map(str::to_owned)).collect();
+                    let start = if target.starts_with('/') {
+                        Vec::new()
+                    } else {
+                        at
+                    };
+                    path = start
+                        .into_iter()
+                        .chain(target.split('/').map(str::to_owned))
+                        .collect();
                 }
                 Node::Directory(_) | Node::LinkBelow(_) => return None,
             }
@@ -201,9 +228,25 @@ impl Directory {
     }
 }
 
-const DIRECTORIES: [&str; 9] =
-    ["etc", "usr", "usr/lib", "usr/etc", "usr/lib64", "opt", "opt/x", "lib", "usr/lib/os.release.d"];
-const NAMES: [&str; 5] = ["os-release", "debian_version", "lsb-release", "vendor", "etc"];
+const DIRECTORIES: [&str; 9] = [
+    "etc",
+    "usr",
+    "usr/lib",
+    "usr/etc",
+    "usr/lib64",
+    "opt",
+    "opt/x",
+    "lib",
+    "usr/lib/os.release.d",
+];
+const ALIASES: [&str; 2] = ["opt", "opt/x"];
+const NAMES: [&str; 5] = [
+    "os-release",
+    "debian_version",
+    "lsb-release",
+    "vendor",
+    "etc",
+];
 const PREFIXES: [&str; 5] = ["", "./", "/", "x/../", "../"];
 const UPS: [&str; 6] = ["", "/", "../", "../../", "./", "../../../"];
 
@@ -216,8 +259,20 @@ fn path(dice: &mut Dice) -> String {
 
 fn member(dice: &mut Dice, number: usize) -> Member {
     let name = format!("{}{}", dice.pick(&PREFIXES), path(dice));
-    match dice.below(12) {
+    match dice.below(30) {
         0 => Member::Directory(name),
+        // What one layer makes, replaces and makes again.
+        12 => Member::Directory((*dice.pick(&DIRECTORIES)).to_owned()),
+        13 => Member::File(
+            (*dice.pick(&DIRECTORIES)).to_owned(),
+            "in place of a directory".to_owned(),
+        ),
+        // A link, outside of the usual paths, to a directory; later members may be written through it.
+        14 => Member::Symlink(
+            (*dice.pick(&ALIASES)).to_owned(),
+            format!("/{}", dice.pick(&DIRECTORIES)),
+        ),
+        15 => Member::Hardlink(name, (*dice.pick(&ALIASES)).to_owned()),
         1..=4 => Member::File(name, format!("text {number}")),
         5..=7 => Member::Symlink(name, format!("{}{}", dice.pick(&UPS), path(dice))),
         8 => Member::Hardlink(name, path(dice)),
@@ -225,18 +280,26 @@ fn member(dice: &mut Dice, number: usize) -> Member {
             let (parent, base) = name.rsplit_once('/').unwrap_or(("", &name));
             Member::File(format!("{parent}/.wh.{base}"), String::new())
         }
-        10 => Member::File(format!("{}/.wh..wh..opq", dice.pick(&DIRECTORIES)), String::new()),
-        _ => Member::File(format!("{}/os-release", dice.pick(&DIRECTORIES)), format!("text {number}")),
+        10 => Member::File(
+            format!("{}/.wh..wh..opq", dice.pick(&DIRECTORIES)),
+            String::new(),
+        ),
+        _ => Member::File(
+            format!("{}/os-release", dice.pick(&DIRECTORIES)),
+            format!("text {number}"),
+        ),
     }
 }
 
 fn pack(members: &[Member]) -> Vec<u8> {
-    let tar = members.iter().fold(TarBuilder::new(), |tar, member| match member {
-        Member::Directory(name) => tar.directory(name),
-        Member::File(name, text) => tar.file(name, text.as_bytes()),
-        Member::Symlink(name, target) => tar.symlink(name, target),
-        Member::Hardlink(name, target) => tar.hardlink(name, target),
-    });
+    let tar = members
+        .iter()
+        .fold(TarBuilder::new(), |tar, member| match member {
+            Member::Directory(name) => tar.directory(name),
+            Member::File(name, text) => tar.file(name, text.as_bytes()),
+            Member::Symlink(name, target) => tar.symlink(name, target),
+            Member::Hardlink(name, target) => tar.hardlink(name, target),
+        });
     tar.build()
 }
 
@@ -244,7 +307,8 @@ fn pack(members: &[Member]) -> Vec<u8> {
 fn read_from_findings(blobs: &[Vec<u8>], path: &str) -> Option<String> {
     let mut request = ScanRequest::default();
     for _ in 0..60 {
-        let scan = |blob: &Vec<u8>| scan_layer(blob.as_slice(), &request, &ScanLimits::default()).unwrap();
+        let scan =
+            |blob: &Vec<u8>| scan_layer(blob.as_slice(), &request, &ScanLimits::default()).unwrap();
         let findings: Vec<LayerFinding> = blobs.iter().map(scan).collect();
         match RootView::apply(findings.iter().enumerate()).read(path) {
             Lookup::Found { content, .. } => return Some(content),
@@ -259,17 +323,21 @@ fn read_from_findings(blobs: &[Vec<u8>], path: &str) -> Option<String> {
 #[test]
 fn findings_answer_as_unpacking_all_layers_does() {
     let (mut found, mut missing) = (0, 0);
-    for seed in 0..12_000 {
+    'image: for seed in 0..6_000 {
         let mut dice = Dice(seed);
         let mut root = Directory::default();
         let mut layers = Vec::new();
-        for index in 0..=dice.below(3) {
-            let count = 1 + dice.below(9);
-            let members: Vec<Member> =
-                (0..count).map(|number| member(&mut dice, 100 * index + number)).collect();
+        for index in 0..=dice.below(2) {
+            let count = 1 + dice.below(12);
+            let members: Vec<Member> = (0..count)
+                .map(|number| member(&mut dice, 100 * index + number))
+                .collect();
             let mut layer = Directory::default();
             for member in &members {
-                // What cannot be unpacked is passed over.
+                if layer.is_impossible(member) {
+                    continue 'image;
+                }
+                // What else cannot be unpacked is passed over.
                 let _ = layer.unpack(member);
             }
             let below = root.clone();
@@ -279,9 +347,20 @@ fn findings_answer_as_unpacking_all_layers_does() {
         let blobs: Vec<Vec<u8>> = layers.iter().map(|members| pack(members)).collect();
         for path in ["etc/os-release", "usr/lib/os-release", "etc/debian_version"] {
             let expected = root.read(path);
-            *(if expected.is_some() { &mut found } else { &mut missing }) += 1;
-            assert_eq!(read_from_findings(&blobs, path), expected, "seed {seed}, {path}: {layers:#?}");
+            *(if expected.is_some() {
+                &mut found
+            } else {
+                &mut missing
+            }) += 1;
+            assert_eq!(
+                read_from_findings(&blobs, path),
+                expected,
+                "seed {seed}, {path}: {layers:#?}"
+            );
         }
     }
-    assert!(found > 3000 && missing > 3000, "the cases are one-sided: {found} found, {missing} not");
+    assert!(
+        found > 2000 && missing > 2000,
+        "the cases are one-sided: {found} found, {missing} not"
+    );
 }

@@ -28,14 +28,19 @@ pub fn build(os_version: &str) -> Option<u32> {
         return None;
     }
     let build = parts.next()?.parse().ok()?;
-    let revision = parts.next().is_none_or(|revision| revision.parse::<u32>().is_ok());
+    let revision = parts
+        .next()
+        .is_none_or(|revision| revision.parse::<u32>().is_ok());
     (revision && parts.next().is_none()).then_some(build)
 }
 
 /// The name of the release that has this `os.version`; nothing for builds that are not known.
 pub fn release_name(os_version: &str) -> Option<&'static str> {
     let build = build(os_version)?;
-    RELEASES.iter().find(|(known, _)| *known == build).map(|(_, name)| *name)
+    RELEASES
+        .iter()
+        .find(|(known, _)| *known == build)
+        .map(|(_, name)| *name)
 }
 
 #[cfg(test)]

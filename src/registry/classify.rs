@@ -42,7 +42,8 @@ const SHAPES: &[(&str, ErrorKind)] = &[
 /// The kind of a failure that crane reports, with our own sentence.
 pub fn classify(registry: &str, stderr: &str) -> InspectError {
     // Retry and warning lines precede the error, which is the last line that is neither.
-    let is_notice = |line: &&str| !line.contains("falling back on GET") && !line.contains("Retrying");
+    let is_notice =
+        |line: &&str| !line.contains("falling back on GET") && !line.contains("Retrying");
     let text: Vec<_> = stderr.lines().filter(is_notice).collect();
     let text = text.join("\n");
     let found = SHAPES.iter().find(|(shape, _)| text.contains(shape));
@@ -55,19 +56,37 @@ fn sentence(kind: ErrorKind, registry: &str) -> String {
         ErrorKind::Unauthorized => format!(
             "{registry} wants other credentials, or has no such repository: log in to it, or give the job a Docker configuration for it"
         ),
-        ErrorKind::Denied => format!("{registry} refuses this repository to these credentials: let them pull it"),
+        ErrorKind::Denied => {
+            format!("{registry} refuses this repository to these credentials: let them pull it")
+        }
         ErrorKind::NotFound => {
-            format!("{registry} does not have this image any more: push it again, or correct the reference")
+            format!(
+                "{registry} does not have this image any more: push it again, or correct the reference"
+            )
         }
-        ErrorKind::RateLimited => format!("{registry} limits requests: log in to it, or wait for the next night"),
-        ErrorKind::Timeout => format!("{registry} did not answer in time: see whether it is up, or raise --crane-timeout"),
-        ErrorKind::Network => format!("{registry} could not be reached or broke off: check its name, the network and proxies"),
+        ErrorKind::RateLimited => {
+            format!("{registry} limits requests: log in to it, or wait for the next night")
+        }
+        ErrorKind::Timeout => format!(
+            "{registry} did not answer in time: see whether it is up, or raise --crane-timeout"
+        ),
+        ErrorKind::Network => format!(
+            "{registry} could not be reached or broke off: check its name, the network and proxies"
+        ),
         ErrorKind::Tls => {
-            format!("{registry} has no certificate that is trusted here: add its CA with SSL_CERT_FILE, or mend it")
+            format!(
+                "{registry} has no certificate that is trusted here: add its CA with SSL_CERT_FILE, or mend it"
+            )
         }
-        ErrorKind::Unsupported => format!("{registry} serves this image in a form that is not supported: push it again in OCI format"),
-        ErrorKind::Invalid => format!("{registry} sent content that is not what the digest names: push the image again"),
-        _ => format!("crane failed at {registry} in an unknown way: try `crane manifest` on this image by hand"),
+        ErrorKind::Unsupported => format!(
+            "{registry} serves this image in a form that is not supported: push it again in OCI format"
+        ),
+        ErrorKind::Invalid => format!(
+            "{registry} sent content that is not what the digest names: push the image again"
+        ),
+        _ => format!(
+            "crane failed at {registry} in an unknown way: try `crane manifest` on this image by hand"
+        ),
     }
 }
 
@@ -78,14 +97,38 @@ mod tests {
     #[test]
     fn the_shapes_of_crane_have_a_kind_and_no_text_is_repeated() {
         for (stderr, expected) in [
-            ("Error: GET https://r/v2/a/manifests/x: MANIFEST_UNKNOWN: secret; map[Tag:x]", ErrorKind::NotFound),
-            ("Error: GET https://r/v2/a/manifests/x: UNAUTHORIZED: secret", ErrorKind::Unauthorized),
-            ("2026/11/23 HEAD request failed, falling back on GET: unexpected status code 404 Not Found\nError: GET https://r: DENIED: secret", ErrorKind::Denied),
-            ("Error: GET https://r/v2/: unexpected status code 403 Forbidden: secret", ErrorKind::Denied),
-            ("Error: GET https://r/v2/: TOOMANYREQUESTS: secret", ErrorKind::RateLimited),
-            ("Error: Get \"https://r/v2/\": dial tcp: lookup r: no such host", ErrorKind::Network),
-            ("Error: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority", ErrorKind::Tls),
-            ("Error: unexpected status code 502 Bad Gateway: <html>secret", ErrorKind::Network),
+            (
+                "Error: GET https://r/v2/a/manifests/x: MANIFEST_UNKNOWN: secret; map[Tag:x]",
+                ErrorKind::NotFound,
+            ),
+            (
+                "Error: GET https://r/v2/a/manifests/x: UNAUTHORIZED: secret",
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "2026/11/23 HEAD request failed, falling back on GET: unexpected status code 404 Not Found\nError: GET https://r: DENIED: secret",
+                ErrorKind::Denied,
+            ),
+            (
+                "Error: GET https://r/v2/: unexpected status code 403 Forbidden: secret",
+                ErrorKind::Denied,
+            ),
+            (
+                "Error: GET https://r/v2/: TOOMANYREQUESTS: secret",
+                ErrorKind::RateLimited,
+            ),
+            (
+                "Error: Get \"https://r/v2/\": dial tcp: lookup r: no such host",
+                ErrorKind::Network,
+            ),
+            (
+                "Error: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                ErrorKind::Tls,
+            ),
+            (
+                "Error: unexpected status code 502 Bad Gateway: <html>secret",
+                ErrorKind::Network,
+            ),
             ("", ErrorKind::Internal),
         ] {
             let error = classify("r", stderr);

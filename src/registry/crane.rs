@@ -26,8 +26,19 @@ const MIN_LAYER_BYTES_PER_SECOND: u64 = 4 * 1024;
 
 /// What crane gets of our environment: where it finds credentials, certificates and proxies.
 const ENVIRONMENT: &[&str] = &[
-    "PATH", "HOME", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
+    "PATH",
+    "HOME",
+    "DOCKER_CONFIG",
+    "REGISTRY_AUTH_FILE",
+    "XDG_RUNTIME_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
 ];
 
 /// How crane is run.
@@ -47,7 +58,9 @@ pub struct CraneSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum CraneError {
     /// It cannot be started.
-    #[error("could not start crane ({0}): install it (go install github.com/google/go-containerregistry/cmd/crane), or name it with --crane")]
+    #[error(
+        "could not start crane ({0}): install it (go install github.com/google/go-containerregistry/cmd/crane), or name it with --crane"
+    )]
     Start(String, #[source] std::io::Error),
     /// It starts, but does not answer.
     #[error("{0} does not answer `version`: is it crane?")]
@@ -65,16 +78,40 @@ pub struct Crane {
 
 impl Crane {
     /// Starts crane once to see that it works. `stop` ends all its processes.
-    pub async fn find(settings: CraneSettings, stop: CancellationToken) -> Result<Self, CraneError> {
-        let environment =
-            ENVIRONMENT.iter().filter_map(|name| std::env::var_os(name).map(|value| (*name, value))).collect();
+    pub async fn find(
+        settings: CraneSettings,
+        stop: CancellationToken,
+    ) -> Result<Self, CraneError> {
+        let environment = ENVIRONMENT
+            .iter()
+            .filter_map(|name| std::env::var_os(name).map(|value| (*name, value)))
+            .collect();
         let permits = Arc::new(Semaphore::new(settings.concurrency));
-        let mut crane = Self { settings, environment, permits, stop, version: String::new() };
+        let mut crane = Self {
+            settings,
+            environment,
+            permits,
+            stop,
+            version: String::new(),
+        };
         let program = || crane.settings.program.display().to_string();
-        let outcome = run(crane.command(&["version"]), crane.small(4_096), &crane.stop, read_all).await;
+        let outcome = run(
+            crane.command(&["version"]),
+            crane.small(4_096),
+            &crane.stop,
+            read_all,
+        )
+        .await;
         let outcome = outcome.map_err(|e| CraneError::Start(program(), e))?;
-        let version = outcome.value.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-        let version = crate::report::plain(version.trim()).chars().take(64).collect::<String>();
+        let version = outcome
+            .value
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .unwrap_or_default();
+        let version = crate::report::plain(version.trim())
+            .chars()
+            .take(64)
+            .collect::<String>();
         if !outcome.status.success() || version.is_empty() {
             return Err(CraneError::Version(program()));
         }
@@ -89,12 +126,20 @@ impl Crane {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(Path::new(&self.settings.program));
-        command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
     fn small(&self, max_bytes: u64) -> Limits {
-        Limits { time: self.settings.timeout, pace_window: None, min_bytes: 0, max_bytes }
+        Limits {
+            time: self.settings.timeout,
+            pace_window: None,
+            min_bytes: 0,
+            max_bytes,
+        }
     }
 
     async fn start<T: Send + 'static>(
@@ -110,7 +155,13 @@ impl Crane {
             () = self.stop.cancelled() => return Err(self.ended(Ended::Cancelled, repository)),
         };
         let _permit = permit.map_err(|_| self.ended(Ended::Cancelled, repository))?;
-        let outcome = run(self.command(&[verb, "--", reference]), limits, &self.stop, read).await;
+        let outcome = run(
+            self.command(&[verb, "--", reference]),
+            limits,
+            &self.stop,
+            read,
+        )
+        .await;
         let outcome = outcome.map_err(|error| {
             tracing::warn!(%error, "crane could not be run");
             InspectError::new(ErrorKind::Internal, "crane could not be run: see the log")
@@ -128,7 +179,9 @@ impl Crane {
         reference: &str,
         max_bytes: u64,
     ) -> Result<Vec<u8>, InspectError> {
-        let outcome = self.start(repository, verb, reference, self.small(max_bytes), read_all).await?;
+        let outcome = self
+            .start(repository, verb, reference, self.small(max_bytes), read_all)
+            .await?;
         if !outcome.status.success() {
             return Err(classify(&repository.registry, &outcome.stderr));
         }
@@ -152,11 +205,15 @@ impl Crane {
             ),
             Ended::Pace => InspectError::new(
                 ErrorKind::Timeout,
-                format!("{registry} sends too slowly: see whether it is well, or raise --crane-timeout"),
+                format!(
+                    "{registry} sends too slowly: see whether it is well, or raise --crane-timeout"
+                ),
             ),
             Ended::TooLarge => InspectError::new(
                 ErrorKind::Policy,
-                format!("{registry} sent more than the limit for this kind of content: nothing of it is used"),
+                format!(
+                    "{registry} sent more than the limit for this kind of content: nothing of it is used"
+                ),
             ),
         }
     }
@@ -173,20 +230,45 @@ fn read_all(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
 
 impl Registry for Crane {
     async fn resolve(&self, repository: &Repository, tag: &str) -> Result<Digest, InspectError> {
-        let bytes = self.small_blob(repository, "digest", &repository.at_tag(tag), 4_096).await?;
+        let bytes = self
+            .small_blob(repository, "digest", &repository.at_tag(tag), 4_096)
+            .await?;
         let text = String::from_utf8(bytes).unwrap_or_default();
         text.trim().parse().map_err(|_| {
             let registry = &repository.registry;
-            InspectError::new(ErrorKind::Invalid, format!("{registry} did not answer with a digest for this tag"))
+            InspectError::new(
+                ErrorKind::Invalid,
+                format!("{registry} did not answer with a digest for this tag"),
+            )
         })
     }
 
-    async fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<Vec<u8>, InspectError> {
-        self.small_blob(repository, "manifest", &repository.at_digest(digest), MAX_MANIFEST_BYTES).await
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Vec<u8>, InspectError> {
+        self.small_blob(
+            repository,
+            "manifest",
+            &repository.at_digest(digest),
+            MAX_MANIFEST_BYTES,
+        )
+        .await
     }
 
-    async fn configuration(&self, repository: &Repository, digest: &Digest) -> Result<Vec<u8>, InspectError> {
-        self.small_blob(repository, "blob", &repository.at_digest(digest), MAX_CONFIGURATION_BYTES).await
+    async fn configuration(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Vec<u8>, InspectError> {
+        self.small_blob(
+            repository,
+            "blob",
+            &repository.at_digest(digest),
+            MAX_CONFIGURATION_BYTES,
+        )
+        .await
     }
 
     async fn layer<T: Send + 'static>(
@@ -203,11 +285,23 @@ impl Registry for Crane {
             // The scan ends at its own limit, which is this one; some room is left for it to notice.
             max_bytes: self.settings.max_layer_bytes + (1 << 20),
         };
-        let outcome = self.start(repository, "blob", &repository.at_digest(digest), limits, read).await?;
+        let outcome = self
+            .start(
+                repository,
+                "blob",
+                &repository.at_digest(digest),
+                limits,
+                read,
+            )
+            .await?;
         if outcome.status.success() {
             return Ok((outcome.value, outcome.read_to_end));
         }
         // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
-        if outcome.read_to_end { Err(classify(&repository.registry, &outcome.stderr)) } else { Ok((outcome.value, false)) }
+        if outcome.read_to_end {
+            Err(classify(&repository.registry, &outcome.stderr))
+        } else {
+            Ok((outcome.value, false))
+        }
     }
 }

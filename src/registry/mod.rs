@@ -25,7 +25,10 @@ pub struct InspectError {
 impl InspectError {
     /// An error with its sentence.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 }
 
@@ -36,7 +39,11 @@ pub type BlobResult<T> = Result<T, InspectError>;
 /// [`crate::inspect`].
 pub trait Registry: Send + Sync + 'static {
     /// The digest that a tag names now.
-    fn resolve(&self, repository: &Repository, tag: &str) -> impl Future<Output = Result<Digest, InspectError>> + Send;
+    fn resolve(
+        &self,
+        repository: &Repository,
+        tag: &str,
+    ) -> impl Future<Output = Result<Digest, InspectError>> + Send;
 
     /// A manifest's or index's bytes, as they came.
     fn manifest(

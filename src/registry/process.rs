@@ -92,7 +92,11 @@ impl Read for Output {
         if count == 0 && !buffer.is_empty() {
             self.progress.at_end.store(true, Ordering::Relaxed);
         }
-        let total = self.progress.bytes.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+        let total = self
+            .progress
+            .bytes
+            .fetch_add(count as u64, Ordering::Relaxed)
+            + count as u64;
         if total > self.max_bytes {
             self.progress.too_large.store(true, Ordering::Relaxed);
             return Err(io::Error::other("the output is larger than its limit"));
@@ -109,17 +113,28 @@ pub(super) async fn run<T: Send + 'static>(
     stop: &CancellationToken,
     read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
 ) -> io::Result<Outcome<T>> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     let mut child = command.spawn()?;
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
+    let mut group = Group(
+        child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw),
+    );
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::Error::other("the process has no output"));
     };
 
     let progress = Arc::new(Progress::default());
-    let mut output =
-        Output { pipe: stdout.into_owned_fd()?.into(), progress: Arc::clone(&progress), max_bytes: limits.max_bytes };
+    let mut output = Output {
+        pipe: stdout.into_owned_fd()?.into(),
+        progress: Arc::clone(&progress),
+        max_bytes: limits.max_bytes,
+    };
     let mut reader = tokio::task::spawn_blocking(move || read(&mut output));
     let errors = tokio::spawn(async move {
         let mut text = Vec::new();
@@ -166,5 +181,11 @@ pub(super) async fn run<T: Send + 'static>(
     group.0 = None;
     let stderr = errors.await.unwrap_or_default();
     let read_to_end = progress.at_end.load(Ordering::Relaxed);
-    Ok(Outcome { value, status, stderr, ended, read_to_end })
+    Ok(Outcome {
+        value,
+        status,
+        stderr,
+        ended,
+        read_to_end,
+    })
 }

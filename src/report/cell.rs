@@ -9,13 +9,21 @@ const MAX_CELL_BYTES: usize = 4_096;
 /// characters that spreadsheets take for one.
 pub fn cell(text: &str) -> Cow<'_, str> {
     let text = plain(text);
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}").into() } else { text }
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{text}").into()
+    } else {
+        text
+    }
 }
 
 /// A text without characters that steer a terminal, reorder a line or break it: each becomes U+FFFD.
 pub fn plain(text: &str) -> Cow<'_, str> {
     let text = &text[..text.floor_char_boundary(MAX_CELL_BYTES)];
-    if text.contains(is_unsafe) { text.replace(is_unsafe, "\u{fffd}").into() } else { text.into() }
+    if text.contains(is_unsafe) {
+        text.replace(is_unsafe, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
 }
 
 /// C0, C1, line and paragraph separators, and the bidirectional controls of Unicode's UAX 9.

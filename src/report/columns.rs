@@ -26,7 +26,11 @@ pub struct Column {
 }
 
 const fn column(name: &'static str, column_type: ColumnType, description: &'static str) -> Column {
-    Column { name, column_type, description }
+    Column {
+        name,
+        column_type,
+        description,
+    }
 }
 
 use ColumnType::{Date, Datetime, Integer, String};
@@ -35,32 +39,68 @@ const RUN_ID: Column = column("run_id", String, "The run; joins rows to a manife
 const SNAPSHOT_TIME: Column = column("snapshot_time", Datetime, "Start of the listing, UTC");
 const CLUSTER_NAME: Column = column("cluster_name", String, "The cluster");
 const NAMESPACE: Column = column("namespace", String, "The pod's namespace");
-const WORKLOAD_KIND: Column = column("workload_kind", String, "What the pod belongs to: Deployment, CronJob, Pod, ...");
+const WORKLOAD_KIND: Column = column(
+    "workload_kind",
+    String,
+    "What the pod belongs to: Deployment, CronJob, Pod, ...",
+);
 const WORKLOAD_NAME: Column = column("workload_name", String, "Its name");
 const CONTAINER: Column = column("container", String, "The container's name");
 const CONTAINER_TYPE: Column = column("container_type", String, "container, init or ephemeral");
-const OWNER: Column = column("owner", String, "Value of the label or annotation named by --owner-label");
+const OWNER: Column = column(
+    "owner",
+    String,
+    "Value of the label or annotation named by --owner-label",
+);
 const IMAGE: Column = column("image", String, "The reference as in the pod");
 const REGISTRY: Column = column("registry", String, "Host and port of the registry");
 const REPOSITORY: Column = column("repository", String, "Path of the repository");
 const TAG: Column = column("tag", String, "The reference's tag");
-const DIGEST: Column = column("digest", String, "Digest of the index or manifest as observed");
-const MANIFEST_DIGEST: Column = column("manifest_digest", String, "Digest of the platform's manifest: the image's identity");
+const DIGEST: Column = column(
+    "digest",
+    String,
+    "Digest of the index or manifest as observed",
+);
+const MANIFEST_DIGEST: Column = column(
+    "manifest_digest",
+    String,
+    "Digest of the platform's manifest: the image's identity",
+);
 const PLATFORM: Column = column("platform", String, "The node's platform");
 const OS: Column = column("os", String, "The image's operating system");
 const ARCHITECTURE: Column = column("architecture", String, "The image's architecture");
-const OS_VERSION: Column = column("os_version", String, "The image's os.version: Windows' build");
+const OS_VERSION: Column = column(
+    "os_version",
+    String,
+    "The image's os.version: Windows' build",
+);
 const DISTRO_ID: Column = column("distro_id", String, "ID of os-release");
 const DISTRO_VERSION: Column = column("distro_version", String, "VERSION_ID of os-release");
 const DISTRO_NAME: Column = column("distro_name", String, "The distribution's name for people");
-const DISTRO_RELEASE: Column = column("distro_release", String, "Point release, or Windows' release name");
+const DISTRO_RELEASE: Column = column(
+    "distro_release",
+    String,
+    "Point release, or Windows' release name",
+);
 const DISTRO_SOURCE: Column = column("distro_source", String, "The file that answered, or none");
-const EOL_STATUS: Column = column("eol_status", String, "supported, ending, extended, eol, rolling or unknown");
+const EOL_STATUS: Column = column(
+    "eol_status",
+    String,
+    "supported, ending, extended, eol, rolling or unknown",
+);
 const EOL_DATE: Column = column("eol_date", Date, "End of ordinary support");
 const EOL_EXTENDED_DATE: Column = column("eol_extended_date", Date, "End of extended support");
-const INSPECTION_STATUS: Column = column("inspection_status", String, "ok, partial, failed or skipped");
+const INSPECTION_STATUS: Column = column(
+    "inspection_status",
+    String,
+    "ok, partial, failed or skipped",
+);
 const ERROR_KIND: Column = column("error_kind", String, "Why it was not inspected");
-const ERROR_MESSAGE: Column = column("error_message", String, "The reason in words, and what to do");
+const ERROR_MESSAGE: Column = column(
+    "error_message",
+    String,
+    "The reason in words, and what to do",
+);
 
 /// Columns of the CSV with a row per container.
 pub const CONTAINER_COLUMNS: &[Column] = &[
@@ -71,7 +111,11 @@ pub const CONTAINER_COLUMNS: &[Column] = &[
     WORKLOAD_KIND,
     WORKLOAD_NAME,
     column("pod", String, "The pod"),
-    column("pod_phase", String, "Pending, Running, Succeeded, Failed or Unknown"),
+    column(
+        "pod_phase",
+        String,
+        "Pending, Running, Succeeded, Failed or Unknown",
+    ),
     column("node", String, "The node"),
     CONTAINER,
     CONTAINER_TYPE,
@@ -81,7 +125,11 @@ pub const CONTAINER_COLUMNS: &[Column] = &[
     REPOSITORY,
     TAG,
     DIGEST,
-    column("digest_source", String, "status, reference, tag or image_id"),
+    column(
+        "digest_source",
+        String,
+        "status, reference, tag or image_id",
+    ),
     MANIFEST_DIGEST,
     column("image_id", String, "imageID as the node reported it"),
     PLATFORM,
@@ -99,14 +147,34 @@ pub const CONTAINER_COLUMNS: &[Column] = &[
     EOL_EXTENDED_DATE,
     column("base_image", String, "The base image that the image names"),
     column("base_image_source", String, "annotation or label"),
-    column("image_created", Datetime, "Creation time that the configuration claims"),
-    column("image_size_bytes", Integer, "Compressed size of configuration and layers"),
-    column("image_user", String, "The user that the configuration names"),
+    column(
+        "image_created",
+        Datetime,
+        "Creation time that the configuration claims",
+    ),
+    column(
+        "image_size_bytes",
+        Integer,
+        "Compressed size of configuration and layers",
+    ),
+    column(
+        "image_user",
+        String,
+        "The user that the configuration names",
+    ),
     INSPECTION_STATUS,
     ERROR_KIND,
     ERROR_MESSAGE,
-    column("inspected_via", String, "The mirror that answered, if another"),
-    column("inspected_at", Datetime, "When the image's facts were learned"),
+    column(
+        "inspected_via",
+        String,
+        "The mirror that answered, if another",
+    ),
+    column(
+        "inspected_at",
+        Datetime,
+        "When the image's facts were learned",
+    ),
 ];
 
 /// Columns of the CSV with a row per workload, container and image.

@@ -83,40 +83,65 @@ impl Counts {
                 *count += 1;
             }
         }
-        let used: Vec<_> = report.images.iter().zip(running).filter(|(_, containers)| *containers > 0).collect();
+        let used: Vec<_> = report
+            .images
+            .iter()
+            .zip(running)
+            .filter(|(_, containers)| *containers > 0)
+            .collect();
         Self {
             pods,
             containers: used.iter().map(|(_, containers)| containers).sum(),
             not_running,
             images: used.len(),
-            not_inspected: used.iter().filter(|(image, _)| image.inspection_status != InspectionStatus::Ok).count(),
+            not_inspected: used
+                .iter()
+                .filter(|(image, _)| image.inspection_status != InspectionStatus::Ok)
+                .count(),
             by_distribution: tally(&used, |image| {
                 let distribution = image.distribution.as_ref();
-                (distribution.and_then(|d| d.id.clone()), distribution.and_then(|d| d.version.clone()))
+                (
+                    distribution.and_then(|d| d.id.clone()),
+                    distribution.and_then(|d| d.version.clone()),
+                )
             })
-            .map(|((distro_id, distro_version), containers, images)| DistributionCount {
-                distro_id,
-                distro_version,
-                containers,
-                images,
-            })
+            .map(
+                |((distro_id, distro_version), containers, images)| DistributionCount {
+                    distro_id,
+                    distro_version,
+                    containers,
+                    images,
+                },
+            )
             .collect(),
-            by_eol_status: tally(&used, |image| image.eol_status.map(|status| status.to_string()))
-                .filter_map(|(name, containers, images)| {
-                    let eol_status = serde_json::from_value(name.into()).ok()?;
-                    Some(EolCount { eol_status, containers, images })
-                })
-                .collect(),
-            by_registry: tally(&used, |image| image.registry.as_deref().map(str::to_owned))
-                .map(|(registry, containers, images)| RegistryCount { registry, containers, images })
-                .collect(),
-            by_inspection_status: tally(&used, |image| (image.inspection_status, image.error_kind))
-                .map(|((inspection_status, error_kind), containers, images)| StatusCount {
-                    inspection_status,
-                    error_kind,
+            by_eol_status: tally(&used, |image| {
+                image.eol_status.map(|status| status.to_string())
+            })
+            .filter_map(|(name, containers, images)| {
+                let eol_status = serde_json::from_value(name.into()).ok()?;
+                Some(EolCount {
+                    eol_status,
                     containers,
                     images,
                 })
+            })
+            .collect(),
+            by_registry: tally(&used, |image| image.registry.as_deref().map(str::to_owned))
+                .map(|(registry, containers, images)| RegistryCount {
+                    registry,
+                    containers,
+                    images,
+                })
+                .collect(),
+            by_inspection_status: tally(&used, |image| (image.inspection_status, image.error_kind))
+                .map(
+                    |((inspection_status, error_kind), containers, images)| StatusCount {
+                        inspection_status,
+                        error_kind,
+                        containers,
+                        images,
+                    },
+                )
                 .collect(),
         }
     }
@@ -132,5 +157,7 @@ fn tally<K: Ord>(
         count.0 += containers;
         count.1 += 1;
     }
-    counts.into_iter().map(|(key, (containers, images))| (key, containers, images))
+    counts
+        .into_iter()
+        .map(|(key, (containers, images))| (key, containers, images))
 }

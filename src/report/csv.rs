@@ -5,15 +5,20 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{
-    CONTAINER_COLUMNS, Chunk, Column, ContainerRow, Header, ImageRecord, Report, WORKLOAD_COLUMNS, cell, chunked,
-    format_time,
+    CONTAINER_COLUMNS, Chunk, Column, ContainerRow, Header, ImageRecord, Report, WORKLOAD_COLUMNS,
+    cell, chunked, format_time,
 };
 
 /// Encodes the CSV with a row per container.
 pub fn container_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
     let rows = report.containers.iter();
     chunked(head(CONTAINER_COLUMNS), rows, b"", move |row, bytes| {
-        let row = Row { report, container: row, pods: 1, pods_running: 0 };
+        let row = Row {
+            report,
+            container: row,
+            pods: 1,
+            pods_running: 0,
+        };
         encode(CONTAINER_COLUMNS, &row, bytes);
     })
 }
@@ -22,7 +27,13 @@ pub fn container_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
 pub fn workload_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
     let same = |a: &ContainerRow, b: &ContainerRow| {
         let key = |row: &ContainerRow| {
-            (row.namespace.clone(), row.workload_kind.clone(), row.workload_name.clone(), row.container_type, row.container.clone())
+            (
+                row.namespace.clone(),
+                row.workload_kind.clone(),
+                row.workload_name.clone(),
+                row.container_type,
+                row.container.clone(),
+            )
         };
         key(a) == key(b)
     };
@@ -30,13 +41,20 @@ pub fn workload_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
         let mut images = BTreeMap::<_, Row<'_>>::new();
         for container in group {
             let key = (&container.image, container.image_index, &container.owner);
-            let row = images.entry(key).or_insert(Row { report, container, pods: 0, pods_running: 0 });
+            let row = images.entry(key).or_insert(Row {
+                report,
+                container,
+                pods: 0,
+                pods_running: 0,
+            });
             row.pods += 1;
             row.pods_running += u64::from(container.pod_phase.as_deref() == Some("Running"));
         }
         images.into_values()
     });
-    chunked(head(WORKLOAD_COLUMNS), rows, b"", |row, bytes| encode(WORKLOAD_COLUMNS, row, bytes))
+    chunked(head(WORKLOAD_COLUMNS), rows, b"", |row, bytes| {
+        encode(WORKLOAD_COLUMNS, row, bytes)
+    })
 }
 
 struct Row<'a> {
@@ -52,8 +70,12 @@ fn head(columns: &[Column]) -> Vec<u8> {
 }
 
 fn encode(columns: &[Column], row: &Row<'_>, bytes: &mut Vec<u8>) {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(bytes);
-    let cells = columns.iter().map(|column| value(column.name, row).unwrap_or_default());
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(bytes);
+    let cells = columns
+        .iter()
+        .map(|column| value(column.name, row).unwrap_or_default());
     let cells: Vec<_> = cells.collect();
     // Writing to a Vec cannot fail, and each row has as many cells as the head.
     let written = writer.write_record(cells.iter().map(|text| text.as_bytes()));

@@ -7,10 +7,20 @@ pub fn json_chunks(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
     let mut head = serde_json::to_vec(&report.header).unwrap_or_default();
     head.pop();
     head.extend_from_slice(b",\n\"images\":[");
-    let images = chunked(head, report.images.iter().enumerate(), b"\n],\n\"containers\":[", encode);
+    let images = chunked(
+        head,
+        report.images.iter().enumerate(),
+        b"\n],\n\"containers\":[",
+        encode,
+    );
     // The rows of a report are its containers.
     let images = images.map(|chunk| Chunk { rows: 0, ..chunk });
-    images.chain(chunked(Vec::new(), report.containers.iter().enumerate(), b"\n]}\n", encode))
+    images.chain(chunked(
+        Vec::new(),
+        report.containers.iter().enumerate(),
+        b"\n]}\n",
+        encode,
+    ))
 }
 
 fn encode<T: serde::Serialize>((place, row): &(usize, &T), bytes: &mut Vec<u8>) {

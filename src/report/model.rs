@@ -12,7 +12,9 @@ use crate::image::{Digest, Platform};
 use crate::os::{Distribution, EolStatus};
 
 /// How a container belongs to its pod. The order is the order of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum ContainerType {
     /// `spec.containers`.
@@ -24,7 +26,9 @@ pub enum ContainerType {
 }
 
 /// Where a row's platform comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum PlatformSource {
     /// The node that the pod runs on.
@@ -36,7 +40,9 @@ pub enum PlatformSource {
 }
 
 /// Where a row's digest comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum DigestSource {
     /// `imageID` in the pod's status: the running image.
@@ -51,7 +57,9 @@ pub enum DigestSource {
 }
 
 /// Whether an image could be inspected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum InspectionStatus {
     /// Inspected in full, also where that proved that there is no distribution.
@@ -65,9 +73,14 @@ pub enum InspectionStatus {
 }
 
 /// Why an image could not be inspected: a closed list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names are the documentation; README has the table")]
+#[allow(
+    missing_docs,
+    reason = "the names are the documentation; README has the table"
+)]
 pub enum ErrorKind {
     Unauthorized,
     Denied,
@@ -94,7 +107,13 @@ macro_rules! lower_case_name {
         }
     )*};
 }
-lower_case_name!(ContainerType, PlatformSource, DigestSource, InspectionStatus, ErrorKind);
+lower_case_name!(
+    ContainerType,
+    PlatformSource,
+    DigestSource,
+    InspectionStatus,
+    ErrorKind
+);
 
 /// Which part of the cluster was listed; empty lists mean all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -225,7 +244,10 @@ pub struct ImageRecord {
 
 /// A container of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "the fields are columns of the CSV, described in columns.rs")]
+#[allow(
+    missing_docs,
+    reason = "the fields are columns of the CSV, described in columns.rs"
+)]
 pub struct ContainerRow {
     pub namespace: Arc<str>,
     pub workload_kind: Arc<str>,
@@ -307,11 +329,16 @@ pub fn format_time(time: &DateTime<Utc>) -> String {
 mod seconds {
     use super::{DateTime, Deserialize, Utc, format_time};
 
-    pub(super) fn serialize<S: serde::Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: serde::Serializer>(
+        time: &DateTime<Utc>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format_time(time))
     }
 
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<DateTime<Utc>, D::Error> {
         DateTime::deserialize(deserializer)
     }
 }
@@ -319,7 +346,10 @@ mod seconds {
 mod optional_seconds {
     use super::{DateTime, Deserialize, Serialize, Utc, format_time};
 
-    #[allow(clippy::ref_option, reason = "serde's `with` passes a reference to the field")]
+    #[allow(
+        clippy::ref_option,
+        reason = "serde's `with` passes a reference to the field"
+    )]
     pub(super) fn serialize<S: serde::Serializer>(
         time: &Option<DateTime<Utc>>,
         serializer: S,

@@ -7,9 +7,18 @@ use super::{CONTAINER_COLUMNS, Column, ColumnType, Manifest, ReportDocument, WOR
 /// File name in `schemas/` and content of each schema.
 pub fn all() -> Vec<(&'static str, Value)> {
     vec![
-        ("report.schema.json", json!(schemars::schema_for!(ReportDocument))),
-        ("manifest.schema.json", json!(schemars::schema_for!(Manifest))),
-        ("containers.tableschema.json", table_schema(CONTAINER_COLUMNS)),
+        (
+            "report.schema.json",
+            json!(schemars::schema_for!(ReportDocument)),
+        ),
+        (
+            "manifest.schema.json",
+            json!(schemars::schema_for!(Manifest)),
+        ),
+        (
+            "containers.tableschema.json",
+            table_schema(CONTAINER_COLUMNS),
+        ),
         ("workloads.tableschema.json", table_schema(WORKLOAD_COLUMNS)),
     ]
 }
@@ -25,7 +34,8 @@ fn table_schema(columns: &[Column]) -> Value {
                 ColumnType::Date => ("date", None),
                 ColumnType::Datetime => ("datetime", Some("%Y-%m-%dT%H:%M:%SZ")),
             };
-            let mut field = json!({"name": column.name, "type": kind, "description": column.description});
+            let mut field =
+                json!({"name": column.name, "type": kind, "description": column.description});
             if let (Some(format), Some(field)) = (format, field.as_object_mut()) {
                 field.insert("format".into(), format.into());
             }

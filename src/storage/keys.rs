@@ -13,7 +13,9 @@ pub struct ClusterName(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not a cluster name.
-    #[error("a cluster name is 1 to 63 of a-z, 0-9, dot, dash and underscore, and starts with a letter or digit")]
+    #[error(
+        "a cluster name is 1 to 63 of a-z, 0-9, dot, dash and underscore, and starts with a letter or digit"
+    )]
     Cluster,
     /// Not a run id.
     #[error("a run id is its time and four hexadecimal digits, e.g. 20261123T020000Z-1f3a")]
@@ -23,9 +25,19 @@ pub enum NameError {
 impl ClusterName {
     /// Makes a name of any text, as a kubeconfig's context: other characters become dashes.
     pub fn cleaned(text: &str) -> Option<Self> {
-        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
-        let text: String = text.to_ascii_lowercase().chars().map(|c| if known(c) { c } else { '-' }).collect();
-        text.trim_matches(['.', '_', '-']).chars().take(63).collect::<String>().parse().ok()
+        let known =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+        let text: String = text
+            .to_ascii_lowercase()
+            .chars()
+            .map(|c| if known(c) { c } else { '-' })
+            .collect();
+        text.trim_matches(['.', '_', '-'])
+            .chars()
+            .take(63)
+            .collect::<String>()
+            .parse()
+            .ok()
     }
 }
 
@@ -35,8 +47,15 @@ impl FromStr for ClusterName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let valid = (1..=63).contains(&text.len())
-            && text.bytes().enumerate().all(|(at, b)| word(b) || (at > 0 && matches!(b, b'.' | b'_' | b'-')));
-        if valid { Ok(Self(text.into())) } else { Err(NameError::Cluster) }
+            && text
+                .bytes()
+                .enumerate()
+                .all(|(at, b)| word(b) || (at > 0 && matches!(b, b'.' | b'_' | b'-')));
+        if valid {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::Cluster)
+        }
     }
 }
 
@@ -78,10 +97,19 @@ impl FromStr for RunId {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (time, suffix) = text.split_once('-').ok_or(NameError::Run)?;
-        let time = NaiveDateTime::parse_from_str(time, RUN_TIME).map_err(|_| NameError::Run)?.and_utc();
-        let run = Self { time, suffix: u16::from_str_radix(suffix, 16).map_err(|_| NameError::Run)? };
+        let time = NaiveDateTime::parse_from_str(time, RUN_TIME)
+            .map_err(|_| NameError::Run)?
+            .and_utc();
+        let run = Self {
+            time,
+            suffix: u16::from_str_radix(suffix, 16).map_err(|_| NameError::Run)?,
+        };
         // Exactly one spelling each.
-        if run.to_string() == text { Ok(run) } else { Err(NameError::Run) }
+        if run.to_string() == text {
+            Ok(run)
+        } else {
+            Err(NameError::Run)
+        }
     }
 }
 
@@ -138,7 +166,11 @@ impl RunKey {
     pub fn from_manifest_key(key: &str) -> Option<Self> {
         let (cluster, _) = key.strip_prefix("manifest/cluster=")?.split_once('/')?;
         let cluster: ClusterName = cluster.parse().ok()?;
-        let file = key.rsplit('/').next()?.strip_prefix("image-census_")?.strip_suffix(".json")?;
+        let file = key
+            .rsplit('/')
+            .next()?
+            .strip_prefix("image-census_")?
+            .strip_suffix(".json")?;
         let run = file.strip_prefix(&format!("{cluster}_"))?.parse().ok()?;
         let found = Self { run, cluster };
         (found.object(Format::Manifest) == key).then_some(found)
@@ -156,12 +188,22 @@ mod tests {
 
     #[test]
     fn keys_are_those_of_the_contract() -> Result<(), NameError> {
-        let key = RunKey { run: "20261123T020000Z-1f3a".parse()?, cluster: "prod.eu_1".parse()? };
-        let csv = "csv/cluster=prod.eu_1/dt=2026-11-23/image-census_prod.eu_1_20261123T020000Z-1f3a.csv";
+        let key = RunKey {
+            run: "20261123T020000Z-1f3a".parse()?,
+            cluster: "prod.eu_1".parse()?,
+        };
+        let csv =
+            "csv/cluster=prod.eu_1/dt=2026-11-23/image-census_prod.eu_1_20261123T020000Z-1f3a.csv";
         assert_eq!(key.object(Format::Csv), csv);
         let manifest = key.object(Format::Manifest);
         assert_eq!(RunKey::from_manifest_key(&manifest), Some(key));
-        for odd in [csv.into(), manifest.replace("dt=2026-11-23", "dt=2026-11-24"), manifest.replace("1f3a", "1F3A"), format!("{manifest}.part"), manifest.replace("manifest/", "manifest/../")] {
+        for odd in [
+            csv.into(),
+            manifest.replace("dt=2026-11-23", "dt=2026-11-24"),
+            manifest.replace("1f3a", "1F3A"),
+            format!("{manifest}.part"),
+            manifest.replace("manifest/", "manifest/../"),
+        ] {
             assert_eq!(RunKey::from_manifest_key(&odd), None, "{odd}");
         }
         Ok(())
@@ -169,7 +211,17 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_their_folder_are_refused() {
-        for name in ["", ".", "..", "a/b", "A", "-a", "a b", "a\n", &"a".repeat(64)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "A",
+            "-a",
+            "a b",
+            "a\n",
+            &"a".repeat(64),
+        ] {
             assert!(name.parse::<ClusterName>().is_err(), "{name}");
         }
         let cleaned = ClusterName::cleaned("arn:aws:eks:EU/prod").map(|name| name.to_string());

@@ -35,7 +35,9 @@ impl LocalStore {
             // Readable by others as far as the umask allows; temporary files are private otherwise.
             builder.permissions(fs::Permissions::from_mode(0o644));
         }
-        let file = builder.tempfile_in(folder).map_err(|e| failed("write to the folder", folder, e))?;
+        let file = builder
+            .tempfile_in(folder)
+            .map_err(|e| failed("write to the folder", folder, e))?;
         Ok(Box::new(LocalWriter { file, path }))
     }
 }
@@ -47,17 +49,27 @@ struct LocalWriter {
 
 impl LocalWriter {
     fn append(&mut self, content: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(content).map_err(|e| failed("write", &self.path, e))
+        self.file
+            .write_all(content)
+            .map_err(|e| failed("write", &self.path, e))
     }
 
     fn finish(self, overwrite: bool) -> Result<(), StoreError> {
         let Self { file, path } = self;
-        file.as_file().sync_all().map_err(|e| failed("write", &path, e))?;
-        let kept = if overwrite { file.persist(&path) } else { file.persist_noclobber(&path) };
+        file.as_file()
+            .sync_all()
+            .map_err(|e| failed("write", &path, e))?;
+        let kept = if overwrite {
+            file.persist(&path)
+        } else {
+            file.persist_noclobber(&path)
+        };
         kept.map_err(|e| failed("write", &path, e.error))?;
         // The rename itself is durable once the folder is.
         let folder = path.parent().unwrap_or(Path::new("."));
-        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| failed("write", folder, e))
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(|e| failed("write", folder, e))
     }
 }
 
@@ -78,7 +90,11 @@ impl Store for LocalStore {
         let mut writer = self.begin("probe")?;
         // A full disk takes an empty file; it does not take a page.
         writer.append(&[0; 4_096])?;
-        writer.file.as_file().sync_all().map_err(|e| failed("write to the folder", &self.root, e))
+        writer
+            .file
+            .as_file()
+            .sync_all()
+            .map_err(|e| failed("write to the folder", &self.root, e))
     }
 
     async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StoreError> {
@@ -130,12 +146,21 @@ impl Store for LocalStore {
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> StoreError {
     let advice = match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full; free some space or choose another --store",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full; free some space or choose another --store"
+        }
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only; choose another --store",
-        io::ErrorKind::PermissionDenied => "check the permissions of the folder, or choose another --store",
+        io::ErrorKind::PermissionDenied => {
+            "check the permissions of the folder, or choose another --store"
+        }
         io::ErrorKind::NotFound => "it is not there",
         io::ErrorKind::AlreadyExists => "it is there already and is never overwritten",
         _ => "see the cause",
     };
-    StoreError::Local { action, path: path.display().to_string(), advice, source }
+    StoreError::Local {
+        action,
+        path: path.display().to_string(),
+        advice,
+        source,
+    }
 }

@@ -77,5 +77,11 @@ pub async fn upload(
     }
     writer.commit().await?;
     let (_, digest, size_bytes) = hash.finish();
-    Ok(FileEntry { format: format.name().into(), key, size_bytes, sha256: digest.hex(), rows })
+    Ok(FileEntry {
+        format: format.name().into(),
+        key,
+        size_bytes,
+        sha256: digest.hex(),
+        rows,
+    })
 }

@@ -1,0 +1,218 @@
+//! The command line, as typed; [`crate::commands`] gives it meaning.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::image::Platform;
+use crate::os::LayerPolicy;
+use crate::storage::{ClusterName, Format};
+
+/// What operating system does each container of a Kubernetes cluster really run?
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 no report or no such run, 2 wrong usage, 3 with --strict: something was not inspected."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How the log on stderr looks: text on a terminal, JSON elsewhere.
+    #[arg(long, global = true, env = "IMAGE_CENSUS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List all pods, inspect their images and write a report
+    Snapshot(Box<SnapshotArgs>),
+    /// Show the runs in a store
+    List(ListArgs),
+    /// Print or download one run, verified
+    Get(GetArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where runs are kept.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Folder of the reports [default: ./reports; required inside a cluster]
+    #[arg(long, env = "IMAGE_CENSUS_STORE", value_name = "FOLDER")]
+    pub store: Option<PathBuf>,
+}
+
+/// `snapshot`.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Where to write.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The cluster's name in keys and rows [default: the kubeconfig's current context; required inside a cluster]
+    #[arg(long, env = "IMAGE_CENSUS_CLUSTER_NAME", value_name = "NAME")]
+    pub cluster_name: Option<ClusterName>,
+    /// Take the pods from the output of `kubectl get pods -A -o json` (- for stdin) instead of a cluster
+    #[arg(long, env = "IMAGE_CENSUS_PODS", value_name = "FILE")]
+    pub pods: Option<PathBuf>,
+    /// Take the nodes' platforms from the output of `kubectl get nodes -o json`
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_NODES",
+        value_name = "FILE",
+        requires = "pods"
+    )]
+    pub nodes: Option<PathBuf>,
+    /// The time of the pod list, for lists of other days [default: now]
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_SNAPSHOT_TIME",
+        value_name = "RFC3339",
+        requires = "pods"
+    )]
+    pub snapshot_time: Option<DateTime<Utc>>,
+    /// The pod label or annotation that names an owner
+    #[arg(long, env = "IMAGE_CENSUS_OWNER_LABEL", value_name = "KEY")]
+    pub owner_label: Option<String>,
+    /// The platform of pods whose node's is not known
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_DEFAULT_PLATFORM",
+        value_name = "OS/ARCH",
+        default_value = "linux/amd64"
+    )]
+    pub default_platform: Platform,
+    /// The crane program
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_CRANE",
+        value_name = "PATH",
+        default_value = "crane"
+    )]
+    pub crane: PathBuf,
+    /// Time limit of a request by crane; a layer must make progress within it
+    #[arg(long, env = "IMAGE_CENSUS_CRANE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub crane_timeout: Duration,
+    /// crane processes at once
+    #[arg(long, env = "IMAGE_CENSUS_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+    /// Stop inspecting after this time and write what is known
+    #[arg(long, env = "IMAGE_CENSUS_DEADLINE", value_name = "TIME", value_parser = duration)]
+    pub deadline: Option<Duration>,
+    /// Which layers are read: auto, base or all
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_LAYERS",
+        value_name = "POLICY",
+        default_value = "auto"
+    )]
+    pub layers: LayerPolicy,
+    /// Largest layer that is read, in MiB
+    #[arg(long, env = "IMAGE_CENSUS_MAX_LAYER", value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub max_layer: u64,
+    /// Days before its end in which a distribution is `ending`
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_EOL_WARN_DAYS",
+        value_name = "DAYS",
+        default_value_t = 90
+    )]
+    pub eol_warn_days: u32,
+    /// Do not rewrite `latest`
+    #[arg(long, env = "IMAGE_CENSUS_NO_LATEST")]
+    pub no_latest: bool,
+    /// Exit with 3 if anything could not be inspected
+    #[arg(long, env = "IMAGE_CENSUS_STRICT")]
+    pub strict: bool,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Only this cluster
+    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// A run id, latest, latest~N, yesterday, or a date
+    pub run: String,
+    /// Where to look.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Which cluster, where the store holds several
+    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+    /// What to print
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = GetFormat::Table)]
+    pub format: GetFormat,
+    /// Write to this file instead of stdout
+    #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// What `get` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GetFormat {
+    /// Namespace, pod, image and operating system
+    Table,
+    /// A row per container
+    Csv,
+    /// A row per workload, container and image
+    Workloads,
+    /// The report
+    Json,
+    /// The run's manifest
+    Manifest,
+}
+
+impl GetFormat {
+    /// The file of the run that it is made of.
+    pub fn file(self) -> Format {
+        match self {
+            Self::Table | Self::Csv => Format::Csv,
+            Self::Workloads => Format::Workloads,
+            Self::Json => Format::Json,
+            Self::Manifest => Format::Manifest,
+        }
+    }
+}
+
+/// `90s`, `45m`, `2h`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    const HELP: &str = "write a time as a number with a unit, e.g. 500ms, 90s, 45m or 2h";
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(HELP)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| HELP)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(HELP),
+    };
+    match number.checked_mul(milliseconds) {
+        Some(time @ 1..=604_800_000) => Ok(Duration::from_millis(time)),
+        _ => Err("a time is over 0 and at most 7 days"),
+    }
+}

@@ -1,0 +1,409 @@
+//! `snapshot`: pods → distinct images → facts → report → commit.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use chrono::{DateTime, SubsecRound, Utc};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use super::{Outcome, UsageError, open_store};
+use crate::cli::SnapshotArgs;
+use crate::cluster::{self, Cluster};
+use crate::inspect::{Inspector, InspectorSettings, Plan};
+use crate::os::{EolTable, RULES_VERSION, ScanLimits};
+use crate::pod::{ListItem, read_list};
+use crate::registry::{Crane, CraneSettings};
+use crate::report::{
+    Completeness, ContainerRow, Counts, Header, ImageRecord, InspectionStatus, Manifest, Report,
+    SCHEMA_VERSION, Scope, Versions, container_rows, json_chunks, plain, workload_rows,
+};
+use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
+use crate::storage::{ClusterName, Format, RunId, RunKey, Store, latest_key, upload};
+
+/// Takes a snapshot and commits its report. `interrupted` is cancelled by the first signal.
+pub async fn snapshot(
+    arguments: &SnapshotArgs,
+    interrupted: CancellationToken,
+    out: &mut dyn Write,
+) -> anyhow::Result<Outcome> {
+    let started = tokio::time::Instant::now();
+    let store = open_store(&arguments.store)?;
+    let cluster_name = cluster_name(arguments)?;
+    let time = arguments
+        .snapshot_time
+        .unwrap_or_else(Utc::now)
+        .trunc_subsecs(0);
+    let from_file = arguments
+        .pods
+        .as_deref()
+        .map(|pods| read_pods(pods, arguments))
+        .transpose()?;
+
+    store.probe().await?;
+    let stop = CancellationToken::new();
+    let crane = Crane::find(crane_settings(arguments), stop.clone()).await?;
+    let cluster = match from_file {
+        Some(snapshot) => snapshot,
+        None => tokio::select! {
+            snapshot = async { Cluster::connect().await?.snapshot(row_options(arguments)).await } => snapshot?,
+            () = interrupted.cancelled() => anyhow::bail!("interrupted while the pods were listed: no report"),
+        },
+    };
+    let plan = Plan::of(&cluster);
+    tracing::info!(
+        pods = cluster.pod_count,
+        containers = cluster.containers.len(),
+        images = plan.targets.len(),
+        "listed"
+    );
+
+    let crane_version = crane.version().to_owned();
+    let eol = EolTable::embedded();
+    let eol_data = eol.as_of;
+    if eol.is_stale(time.date_naive()) {
+        tracing::warn!(as_of = %eol_data, "the end-of-life table is over 180 days old: use a newer release");
+    }
+    let inspector = Inspector::new(crane, inspector_settings(arguments, eol, time));
+    let cut_off = tokio::spawn(watch(
+        stop,
+        interrupted,
+        arguments.deadline.map(|deadline| started + deadline),
+    ));
+    let images = inspect(&inspector, &plan).await;
+    cut_off.abort();
+    let reason = cut_off.await.ok();
+
+    let key = RunKey {
+        run: RunId::new(time, random_suffix()?),
+        cluster: cluster_name,
+    };
+    let header = Header {
+        schema_version: SCHEMA_VERSION.into(),
+        run_id: key.run.to_string(),
+        cluster_name: key.cluster.to_string(),
+        cluster_id: cluster.cluster_id.clone(),
+        snapshot_time: time,
+        scope: cluster.scope.clone(),
+        versions: Versions {
+            program: env!("CARGO_PKG_VERSION").into(),
+            crane: Some(crane_version),
+            detection_rules: RULES_VERSION,
+            eol_data,
+        },
+        completeness: Completeness {
+            complete: reason.is_none(),
+            reason: reason.map(Into::into),
+        },
+    };
+    let pods = cluster.pod_count;
+    let report = join(header, cluster, plan, images);
+    let manifest = commit(&store, &key, &report, pods, arguments.no_latest).await?;
+    summarise(&store, &key, &report, &manifest, out)?;
+    let incomplete = manifest.counts.not_inspected > 0 || !report.header.completeness.complete;
+    Ok(if arguments.strict && incomplete {
+        Outcome::Incomplete
+    } else {
+        Outcome::Done
+    })
+}
+
+fn cluster_name(arguments: &SnapshotArgs) -> Result<ClusterName, UsageError> {
+    if let Some(name) = &arguments.cluster_name {
+        return Ok(name.clone());
+    }
+    if cluster::in_cluster() {
+        return Err(UsageError(
+            "inside a cluster, --cluster-name must be given".into(),
+        ));
+    }
+    let context = cluster::current_context().and_then(|context| ClusterName::cleaned(&context));
+    context.ok_or_else(|| UsageError("no cluster name: give one with --cluster-name (there is no kubeconfig context to take it from)".into()))
+}
+
+fn row_options(arguments: &SnapshotArgs) -> RowOptions {
+    RowOptions {
+        owner_label: arguments.owner_label.clone(),
+        default_platform: arguments.default_platform.clone(),
+    }
+}
+
+fn crane_settings(arguments: &SnapshotArgs) -> CraneSettings {
+    CraneSettings {
+        program: arguments.crane.clone(),
+        timeout: arguments.crane_timeout,
+        max_layer_bytes: arguments.max_layer << 20,
+        concurrency: arguments.concurrency.into(),
+    }
+}
+
+fn inspector_settings(
+    arguments: &SnapshotArgs,
+    eol: EolTable,
+    now: DateTime<Utc>,
+) -> InspectorSettings {
+    InspectorSettings {
+        layers: arguments.layers,
+        scan_limits: ScanLimits {
+            max_compressed_bytes: arguments.max_layer << 20,
+            ..ScanLimits::default()
+        },
+        concurrency: arguments.concurrency.into(),
+        eol,
+        eol_warn_days: arguments.eol_warn_days,
+        now,
+    }
+}
+
+fn read_pods(pods: &Path, arguments: &SnapshotArgs) -> Result<ClusterSnapshot, UsageError> {
+    let mut builder = SnapshotBuilder::new(row_options(arguments));
+    if let Some(nodes) = &arguments.nodes {
+        read_file(nodes, |node| builder.add_node(node))?;
+    }
+    read_file(pods, |pod| builder.add_pod(pod))?;
+    Ok(builder.finish(Scope::default(), None))
+}
+
+fn read_file<T: ListItem>(path: &Path, each: impl FnMut(T)) -> Result<(), UsageError> {
+    let name = if path == Path::new("-") {
+        "standard input".into()
+    } else {
+        path.display().to_string()
+    };
+    let name = plain(&name).into_owned();
+    let reader: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(
+            File::open(path)
+                .map_err(|error| UsageError(format!("could not read {name}: {error}")))?,
+        )
+    };
+    read_list(reader, each)
+        .map_err(|error| UsageError(format!("could not read {} from {name}: {error}", T::PLURAL)))
+}
+
+/// Ends the inspection at the deadline or the first signal, and says which it was.
+async fn watch(
+    stop: CancellationToken,
+    interrupted: CancellationToken,
+    deadline: Option<tokio::time::Instant>,
+) -> &'static str {
+    let at_deadline = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    let reason = tokio::select! {
+        () = at_deadline => "deadline",
+        () = interrupted.cancelled() => "signal",
+    };
+    stop.cancel();
+    tracing::warn!(
+        reason,
+        "inspection ends here; the report is written with what is known"
+    );
+    reason
+}
+
+async fn inspect(inspector: &Inspector<Crane>, plan: &Plan) -> Vec<ImageRecord> {
+    let progress = if std::io::stderr().is_terminal() {
+        ProgressBar::new(plan.targets.len() as u64)
+    } else {
+        ProgressBar::hidden()
+    };
+    if let Ok(style) =
+        ProgressStyle::with_template("inspecting {bar:30} {pos}/{len} images, {eta} left")
+    {
+        progress.set_style(style);
+    }
+    let images = inspector
+        .inspect(&plan.targets, |image| {
+            progress.inc(1);
+            if let (Some(kind), InspectionStatus::Failed) =
+                (image.error_kind, image.inspection_status)
+            {
+                let registry = plain(image.registry.as_deref().unwrap_or_default()).into_owned();
+                tracing::debug!(registry, kind = kind.name(), "could not be inspected");
+            }
+        })
+        .await;
+    progress.finish_and_clear();
+    images
+}
+
+/// Puts rows and images together. Targets that turned out to be the same image become one.
+fn join(header: Header, cluster: ClusterSnapshot, plan: Plan, images: Vec<ImageRecord>) -> Report {
+    let key = |image: &ImageRecord| {
+        let ImageRecord {
+            registry,
+            repository,
+            digest,
+            tag,
+            image_id,
+            platform,
+            error_kind,
+            ..
+        } = image;
+        (
+            registry.clone(),
+            repository.clone(),
+            *digest,
+            tag.clone(),
+            *image_id,
+            platform.clone(),
+            // Failures without a digest stay apart by their reason.
+            if digest.is_some() { None } else { *error_kind },
+            if registry.is_none() {
+                image.error_message.clone()
+            } else {
+                None
+            },
+        )
+    };
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    order.sort_by_cached_key(|place| key(&images[*place]));
+    let mut sorted: Vec<ImageRecord> = Vec::with_capacity(images.len());
+    let mut places = vec![0; images.len()];
+    for place in order {
+        if sorted
+            .last()
+            .is_none_or(|last| key(last) != key(&images[place]))
+        {
+            sorted.push(images[place].clone());
+        }
+        places[place] = sorted.len() - 1;
+    }
+    let rows = cluster.containers.into_iter().zip(plan.containers);
+    let containers = rows
+        .map(|(row, (target, tag, source))| {
+            let image_index = places[target];
+            ContainerRow {
+                namespace: row.namespace,
+                workload_kind: row.workload_kind,
+                workload_name: row.workload_name,
+                pod: row.pod,
+                pod_phase: row.pod_phase,
+                generate_name: row.generate_name,
+                node: row.node,
+                container: row.container,
+                container_type: row.container_type,
+                owner: row.owner,
+                image: row.image,
+                tag,
+                digest_source: source.filter(|_| sorted[image_index].digest.is_some()),
+                image_id: row.image_id,
+                platform_source: row.platform_source,
+                image_index,
+            }
+        })
+        .collect();
+    Report {
+        header,
+        images: sorted,
+        containers,
+    }
+}
+
+fn random_suffix() -> anyhow::Result<u16> {
+    let mut bytes = [0; 2];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("the system has no randomness: {error}"))?;
+    Ok(u16::from_le_bytes(bytes))
+}
+
+/// Writes the files, then the manifest that makes the run exist.
+async fn commit(
+    store: &dyn Store,
+    key: &RunKey,
+    report: &Report,
+    pods: usize,
+    no_latest: bool,
+) -> anyhow::Result<Manifest> {
+    let files = vec![
+        upload(store, key, Format::Csv, container_rows(report)).await?,
+        upload(store, key, Format::Workloads, workload_rows(report)).await?,
+        upload(store, key, Format::Json, json_chunks(report)).await?,
+    ];
+    let manifest = Manifest {
+        header: report.header.clone(),
+        files,
+        counts: Counts::of(report, pods),
+    };
+    let mut line = serde_json::to_vec(&manifest).context("could not encode the manifest")?;
+    line.push(b'\n');
+    let mut writer = store.create(&key.object(Format::Manifest)).await?;
+    writer.write(&line).await?;
+    writer.commit().await?;
+    if !no_latest {
+        let latest = serde_json::json!({"run_id": report.header.run_id, "manifest": key.object(Format::Manifest)});
+        if let Err(error) = store
+            .replace(&latest_key(&key.cluster), format!("{latest}\n").as_bytes())
+            .await
+        {
+            tracing::warn!("the report is committed, but latest is not up to date: {error}");
+        }
+    }
+    Ok(manifest)
+}
+
+fn summarise(
+    store: &dyn Store,
+    key: &RunKey,
+    report: &Report,
+    manifest: &Manifest,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let counts = &manifest.counts;
+    writeln!(
+        out,
+        "{} containers of {} images in {} pods",
+        counts.containers, counts.images, counts.pods
+    )?;
+    let mut distributions: Vec<_> = counts
+        .by_distribution
+        .iter()
+        .filter(|count| count.distro_id.is_some())
+        .collect();
+    distributions.sort_by_key(|count| std::cmp::Reverse(count.containers));
+    for count in distributions {
+        let id = plain(count.distro_id.as_deref().unwrap_or_default()).into_owned();
+        let version = plain(count.distro_version.as_deref().unwrap_or_default()).into_owned();
+        writeln!(out, "  {:>7}  {id} {version}", count.containers)?;
+    }
+    if counts.not_inspected > 0 {
+        writeln!(out, "not inspected: {} images", counts.not_inspected)?;
+        for image in report
+            .images
+            .iter()
+            .filter(|image| {
+                !matches!(image.inspection_status, InspectionStatus::Ok)
+                    && image.error_kind != Some(crate::report::ErrorKind::NotRunning)
+            })
+            .take(20)
+        {
+            let name = format!(
+                "{}/{}",
+                image.registry.as_deref().unwrap_or("?"),
+                image.repository.as_deref().unwrap_or("?")
+            );
+            writeln!(
+                out,
+                "  {}: {}",
+                plain(&name),
+                image.error_message.as_deref().unwrap_or_default()
+            )?;
+        }
+    }
+    if let Some(reason) = &report.header.completeness.reason {
+        writeln!(
+            out,
+            "cut off by a {reason}: the report holds what was known by then"
+        )?;
+    }
+    writeln!(out, "report: {}", store.describe(&key.object(Format::Csv)))?;
+    writeln!(out, "        {}", store.describe(&key.object(Format::Json)))
+}
