@@ -481,7 +481,7 @@ mod tests {
     fn names(text: &[u8]) -> Result<Vec<String>, String> {
         let mut names = Vec::new();
         read_list(text, |pod: Pod| {
-            names.push(pod.metadata.name.unwrap_or_default())
+            names.push(pod.metadata.name.unwrap_or_default());
         })
         .map(|()| names)
         .map_err(|error| error.to_string())

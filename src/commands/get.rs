@@ -132,7 +132,7 @@ fn operating_system<'a>(cell: &dyn Fn(&str) -> &'a str) -> String {
         status => format!(" ({status})"),
     };
     match (name, cell("os"), cell("inspection_status")) {
-        ("", "windows", "ok") => format!("Windows {}{status}", cell("distro_release")),
+        ("", "windows", "ok") => format!("{}{status}", cell("distro_release")),
         ("", os, "ok") => format!("{os}, no distribution"),
         ("", _, inspection) => format!("{inspection}: {}", cell("error_kind")),
         (name, ..) => format!("{name}{status}"),

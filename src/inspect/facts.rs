@@ -372,7 +372,9 @@ impl<R: Registry> Inspector<R> {
                 record.distro_release = distribution.release.clone();
                 record.distribution = Some(distribution);
             }
-            (Identification::None, None) => record.distro_source = Some("none".into()),
+            (Identification::None, None) if certainty != Certainty::Doubtful => {
+                record.distro_source = Some("none".into())
+            }
             (_, None) => {
                 let message =
                     "the file that names the distribution is too large or cannot be resolved";

@@ -123,7 +123,7 @@ impl Records {
                 self.map = value
                     .split(|byte| *byte == b',')
                     .filter_map(number)
-                    .collect()
+                    .collect();
             }
             _ => {}
         }

@@ -53,7 +53,7 @@ pub fn workload_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
         images.into_values()
     });
     chunked(head(WORKLOAD_COLUMNS), rows, b"", |row, bytes| {
-        encode(WORKLOAD_COLUMNS, row, bytes)
+        encode(WORKLOAD_COLUMNS, row, bytes);
     })
 }
 

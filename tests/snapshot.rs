@@ -1,0 +1,181 @@
+//! The binary, end to end, with the real crane.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn crane() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/crane")
+}
+
+fn snapshot(folder: &Path, pods: &str) -> Result<Output> {
+    let file = folder.join("pods.json");
+    std::fs::write(&file, pods)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
+    command.args([
+        "snapshot",
+        "--cluster-name",
+        "test",
+        "--crane-timeout",
+        "5s",
+        "--pods",
+    ]);
+    command
+        .arg(file)
+        .arg("--store")
+        .arg(folder.join("store"))
+        .arg("--crane")
+        .arg(crane());
+    Ok(command.output()?)
+}
+
+fn rows(folder: &Path) -> Result<Vec<std::collections::HashMap<String, String>>> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
+    let csv = command
+        .args(["get", "latest", "--format", "csv", "--store"])
+        .arg(folder)
+        .output()?;
+    assert!(
+        csv.status.success(),
+        "{}",
+        String::from_utf8_lossy(&csv.stderr)
+    );
+    Ok(csv::Reader::from_reader(&csv.stdout[..])
+        .deserialize()
+        .collect::<std::result::Result<_, _>>()?)
+}
+
+#[test]
+fn the_demo_runs_twice_and_its_rows_are_true() -> Result {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for _ in 0..2 {
+        let demo = Command::new(root.join("scripts/demo")).output()?;
+        assert!(
+            demo.status.success(),
+            "{}",
+            String::from_utf8_lossy(&demo.stderr)
+        );
+    }
+    let rows = rows(&root.join(".demo/reports"))?;
+    let cells = |image: &str| {
+        let row = rows.iter().find(|row| row["image"].contains(image));
+        row.map(|row| {
+            format!(
+                "{} {} {} {}",
+                row["inspection_status"],
+                row["error_kind"],
+                row["distro_id"],
+                row["distro_version"]
+            )
+        })
+    };
+    for (image, expected) in [
+        ("ci/build-cache", "failed not_found  "),
+        ("ci/deploy-chart", "failed unsupported  "),
+        ("shop/catalog", "ok  debian 12"),
+        ("payments/api", "ok  rhel 9.8"),
+        ("payments/ledger", "ok  amzn 2023"),
+        ("shop/search", "ok  opensuse-leap 15.6"),
+        ("monitoring/node-exporter", "ok   "),
+    ] {
+        assert_eq!(cells(image).as_deref(), Some(expected), "{image}");
+    }
+    Ok(())
+}
+
+#[test]
+fn hostile_references_are_invalid_rows_and_no_arguments() -> Result {
+    let folder = tempfile::tempdir()?;
+    let images = [
+        "--insecure",
+        "-v",
+        "",
+        "a b",
+        "a;id",
+        "$(id)",
+        "`id`",
+        "host.example/../../a:b",
+        "host.example//a",
+        "http://host.example/a",
+        "user:pass@host.example/a",
+        "127.1/a",
+        "0x7f.1/a",
+        "2130706433:80/a",
+        "[::1/a",
+        "[fe80::1%25eth0]/a",
+        "host.example:0/a",
+        "host.example:99999/a",
+        "host.example/A",
+        "host.example/a:-x",
+        "a@sha512:00",
+        "a@sha256:00",
+        "\u{202e}gnp.exe",
+        "a\nb",
+        "é/b",
+        "host.example/a%2f..",
+        "=cmd|' /C calc'!A0",
+        "@SUM(A1)",
+        "host..example/a",
+        "host.example/a___b",
+    ];
+    let containers: Vec<_> = images
+        .iter()
+        .enumerate()
+        .map(|(n, image)| serde_json::json!({"name": format!("c{n:02}"), "image": image}))
+        .collect();
+    let pods = serde_json::json!({"kind": "List", "items": [{"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": containers}}]});
+    let output = snapshot(folder.path(), &pods.to_string())?;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let rows = rows(&folder.path().join("store"))?;
+    assert_eq!(rows.len(), images.len());
+    for row in rows {
+        assert_eq!(
+            (&*row["inspection_status"], &*row["error_kind"]),
+            ("failed", "invalid"),
+            "{row:?}"
+        );
+        assert!(
+            !row["image"].starts_with(['=', '+', '-', '@'])
+                && !row["image"].contains(['\n', '\u{202e}']),
+            "{row:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn inputs_that_are_no_pod_list_end_with_2_before_any_work() -> Result {
+    let folder = tempfile::tempdir()?;
+    for text in [
+        "",
+        "apiVersion: v1\n",
+        "{\"kind\":\"List\",\"items\":[",
+        "{\"kind\":\"NodeList\",\"items\":[]}",
+        "[]",
+    ] {
+        let output = snapshot(folder.path(), text)?;
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(!folder.path().join("store").exists(), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_without_its_manifest_is_invisible() -> Result {
+    let folder = tempfile::tempdir()?;
+    snapshot(folder.path(), r#"{"kind":"List","items":[]}"#)?;
+    let store = folder.path().join("store");
+    assert!(rows(&store)?.is_empty());
+    std::fs::remove_dir_all(store.join("manifest"))?;
+    let output = Command::new(env!("CARGO_BIN_EXE_image-census"))
+        .args(["get", "latest", "--store"])
+        .arg(&store)
+        .output()?;
+    assert_eq!(output.status.code(), Some(1));
+    Ok(())
+}
