@@ -445,7 +445,8 @@ impl<'de, T: ListItem> DeserializeSeed<'de> for Items<'_, T> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
+        // Any: also `null`.
+        deserializer.deserialize_any(self)
     }
 }
 

@@ -157,7 +157,7 @@ mod tests {
         );
         assert_eq!(
             EMPTY.replace('e', "E").parse::<Digest>(),
-            Err(DigestError::Algorithm)
+            Err(DigestError::Hex)
         );
         assert_eq!(EMPTY[..70].parse::<Digest>(), Err(DigestError::Hex));
         assert_eq!(format!("{EMPTY}0").parse::<Digest>(), Err(DigestError::Hex));
