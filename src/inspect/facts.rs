@@ -373,7 +373,7 @@ impl<R: Registry> Inspector<R> {
                 record.distribution = Some(distribution);
             }
             (Identification::None, None) if certainty != Certainty::Doubtful => {
-                record.distro_source = Some("none".into())
+                record.distro_source = Some("none".into());
             }
             (_, None) => {
                 let message =
