@@ -1,7 +1,7 @@
 //! From containers to inspected images: each distinct image once, each manifest, configuration and
 //! layer once, whatever shares it.
 //!
-//! A [`ClusterSnapshot`]'s rows flow in, [`ImageRecord`]s and the rows that point at them flow out. A
+//! A [`ClusterSnapshot`](crate::snapshot::ClusterSnapshot)'s rows flow in, [`ImageRecord`](crate::report::ImageRecord)s and the rows that point at them flow out. A
 //! failure is a row, never the end of a run. Content is hashed here, against the digest that it was
 //! asked for by; layers are verified by the engine and used only then.
 
