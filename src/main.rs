@@ -48,8 +48,7 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
     outcome
 }
 
-/// Cancelled by the first SIGTERM or SIGINT; the second SIGINT ends the program at once, since its
-/// default action is restored then.
+/// Cancelled by the first SIGTERM or SIGINT; a SIGINT after that ends the program at once.
 fn on_signal() -> io::Result<CancellationToken> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,

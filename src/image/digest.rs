@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 /// Why a text is not a digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum DigestError {
     /// The algorithm is not SHA-256.
     #[error("only sha256 digests are supported")]

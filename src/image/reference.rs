@@ -41,7 +41,7 @@ pub struct ImageReference {
 }
 
 /// Which rule of the grammar a reference breaks. The text never repeats the reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum ReferenceError {
     /// Nothing there.
     #[error("the image reference is empty")]

@@ -184,29 +184,26 @@ impl<R: Registry> Inspector<R> {
         target: &ImageTarget,
         record: &mut ImageRecord,
     ) -> Result<(), InspectError> {
-        let Some(repository) = &target.repository else {
-            let Wanted::Invalid(error) = &target.wanted else {
-                return Ok(());
-            };
-            return Err(InspectError::new(
-                ErrorKind::Invalid,
-                format!("{error}: correct the pod's image"),
-            ));
-        };
-        let (digest, image_id) = match &target.wanted {
-            Wanted::Digest(digest) => (*digest, None),
-            Wanted::Tag(tag) => (self.registry.resolve(repository, tag).await?, None),
-            Wanted::ImageId(id, Ok(digest)) => (*digest, Some(id)),
-            Wanted::ImageId(id, Err(tag)) => {
-                (self.registry.resolve(repository, tag).await?, Some(id))
-            }
+        let (pinned, image_id) = match &target.wanted {
+            Wanted::Digest(digest) => (Ok(*digest), None),
+            Wanted::Tag(tag) => (Err(tag), None),
+            Wanted::ImageId(id, pinned) => (pinned.as_ref().copied(), Some(id)),
             Wanted::NotRunning(_) => {
                 let message = "the pod is over and its node did not report a digest: nothing runs";
                 return Err(InspectError::new(ErrorKind::NotRunning, message));
             }
             Wanted::Invalid(error) => {
-                return Err(InspectError::new(ErrorKind::Invalid, error.to_string()));
+                let message = format!("{error}: correct the pod's image");
+                return Err(InspectError::new(ErrorKind::Invalid, message));
             }
+        };
+        let Some(repository) = &target.repository else {
+            let message = "an image without a repository was to be inspected: report this";
+            return Err(InspectError::new(ErrorKind::Internal, message));
+        };
+        let digest = match pinned {
+            Ok(digest) => digest,
+            Err(tag) => self.registry.resolve(repository, tag).await?,
         };
         let (manifest_digest, manifest) = self
             .platform_manifest(repository, &digest, &target.platform)

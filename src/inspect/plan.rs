@@ -22,18 +22,6 @@ pub enum Wanted {
     Invalid(ReferenceError),
 }
 
-impl PartialOrd for ReferenceError {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ReferenceError {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.to_string().cmp(&other.to_string())
-    }
-}
-
 /// A distinct image to inspect.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageTarget {

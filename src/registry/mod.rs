@@ -32,9 +32,6 @@ impl InspectError {
     }
 }
 
-/// What a reading closure makes of a blob.
-pub type BlobResult<T> = Result<T, InspectError>;
-
 /// Reads manifests and blobs. Implementations bound time and size; they do not hash: see
 /// [`crate::inspect`].
 pub trait Registry: Send + Sync + 'static {

@@ -25,18 +25,16 @@ pub fn container_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
 
 /// Encodes the CSV with a row per workload, container and image.
 pub fn workload_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
-    let same = |a: &ContainerRow, b: &ContainerRow| {
-        let key = |row: &ContainerRow| {
-            (
-                row.namespace.clone(),
-                row.workload_kind.clone(),
-                row.workload_name.clone(),
-                row.container_type,
-                row.container.clone(),
-            )
-        };
-        key(a) == key(b)
-    };
+    fn key(row: &ContainerRow) -> impl PartialEq + '_ {
+        (
+            &row.namespace,
+            &row.workload_kind,
+            &row.workload_name,
+            row.container_type,
+            &row.container,
+        )
+    }
+    let same = |a: &ContainerRow, b: &ContainerRow| key(a) == key(b);
     let rows = report.containers.chunk_by(same).flat_map(move |group| {
         let mut images = BTreeMap::<_, Row<'_>>::new();
         for container in group {
