@@ -1,63 +1,24 @@
 //! The binary, end to end, with the real crane.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod harness;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+use std::path::Path;
+use std::process::Output;
 
-fn crane() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/crane")
-}
+use harness::{Result, program, root, rows, snapshot_of, stderr, succeed};
 
 fn snapshot(folder: &Path, pods: &str) -> Result<Output> {
     let file = folder.join("pods.json");
     std::fs::write(&file, pods)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
-    command.args([
-        "snapshot",
-        "--cluster-name",
-        "test",
-        "--crane-timeout",
-        "5s",
-        "--pods",
-    ]);
-    command
-        .arg(file)
-        .arg("--store")
-        .arg(folder.join("store"))
-        .arg("--crane")
-        .arg(crane());
-    Ok(command.output()?)
-}
-
-fn rows(folder: &Path) -> Result<Vec<std::collections::HashMap<String, String>>> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
-    let csv = command
-        .args(["get", "latest", "--format", "csv", "--store"])
-        .arg(folder)
-        .output()?;
-    assert!(
-        csv.status.success(),
-        "{}",
-        String::from_utf8_lossy(&csv.stderr)
-    );
-    Ok(csv::Reader::from_reader(&csv.stdout[..])
-        .deserialize()
-        .collect::<std::result::Result<_, _>>()?)
+    Ok(snapshot_of(&file, &folder.join("store"))?.output()?)
 }
 
 #[test]
 fn the_demo_runs_twice_and_its_rows_are_true() -> Result {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for _ in 0..2 {
-        let demo = Command::new(root.join("scripts/demo")).output()?;
-        assert!(
-            demo.status.success(),
-            "{}",
-            String::from_utf8_lossy(&demo.stderr)
-        );
+        succeed(&mut std::process::Command::new(root().join("scripts/demo")))?;
     }
-    let rows = rows(&root.join(".demo/reports"))?;
+    let rows = rows(&root().join(".demo/reports"))?;
     let cells = |image: &str| {
         let row = rows.iter().find(|row| row["image"].contains(image));
         row.map(|row| {
@@ -126,11 +87,7 @@ fn hostile_references_are_invalid_rows_and_no_arguments() -> Result {
         .collect();
     let pods = serde_json::json!({"kind": "List", "items": [{"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": containers}}]});
     let output = snapshot(folder.path(), &pods.to_string())?;
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", stderr(&output));
     let rows = rows(&folder.path().join("store"))?;
     assert_eq!(rows.len(), images.len());
     for row in rows {
@@ -172,7 +129,7 @@ fn a_run_without_its_manifest_is_invisible() -> Result {
     let store = folder.path().join("store");
     assert!(rows(&store)?.is_empty());
     std::fs::remove_dir_all(store.join("manifest"))?;
-    let output = Command::new(env!("CARGO_BIN_EXE_image-census"))
+    let output = program()
         .args(["get", "latest", "--store"])
         .arg(&store)
         .output()?;

@@ -1,0 +1,97 @@
+//! What the tests of the binary share: the program itself, crane's own registry, reports read back.
+//!
+//! `mod harness;` in a test. Every server that is started here ends with its guard. A tool that is
+//! missing is an error that names the script which installs it, never a reason to skip.
+
+#![allow(
+    dead_code,
+    reason = "every test includes all of this and uses a part of it"
+)]
+
+pub(crate) mod control_plane;
+pub(crate) mod registry;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// A row of a CSV, by column.
+pub(crate) type Row = HashMap<String, String>;
+
+/// The project's folder.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A program that `scripts/tools` installs.
+pub(crate) fn tool(name: &str) -> Result<PathBuf> {
+    let path = root().join(".tools").join(name);
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} is missing: run scripts/tools", path.display()).into())
+    }
+}
+
+/// crane.
+pub(crate) fn crane() -> Result<PathBuf> {
+    tool("bin/crane")
+}
+
+/// image-census, without the settings of whoever runs the tests.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("IMAGE_CENSUS_") || text.starts_with("AWS_") || text == "KUBECONFIG" {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// `snapshot` of a pod list into a store, with the cluster name `test`.
+pub(crate) fn snapshot_of(pods: &Path, store: &Path) -> Result<Command> {
+    let mut command = program();
+    command.args(["snapshot", "--cluster-name", "test", "--pods"]);
+    command.arg(pods).arg("--store").arg(store);
+    command.arg("--crane").arg(crane()?);
+    Ok(command)
+}
+
+/// Runs a command that must succeed; its output.
+pub(crate) fn succeed(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout)?)
+    } else {
+        Err(format!("{command:?}: {}: {}", output.status, stderr(&output)).into())
+    }
+}
+
+/// What a command wrote on standard error.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// `get` of a run, in a format.
+pub(crate) fn get(store: &Path, run: &str, format: &str) -> Result<String> {
+    let mut command = program();
+    succeed(
+        command
+            .args(["get", run, "--format", format, "--store"])
+            .arg(store),
+    )
+}
+
+/// The rows of a store's newest run.
+pub(crate) fn rows(store: &Path) -> Result<Vec<Row>> {
+    let csv = get(store, "latest", "csv")?;
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    Ok(reader
+        .deserialize()
+        .collect::<std::result::Result<_, _>>()?)
+}
