@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::image::Platform;
 use crate::os::LayerPolicy;
-use crate::storage::{ClusterName, Format};
+use crate::storage::{
+    Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
+};
 
 /// What operating system does each container of a Kubernetes cluster really run?
 #[derive(Debug, Parser)]
@@ -23,6 +25,32 @@ pub struct Cli {
     /// How the log on stderr looks: text on a terminal, JSON elsewhere.
     #[arg(long, global = true, env = "IMAGE_CENSUS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,
+    /// How much is logged.
+    #[arg(long, global = true, env = "IMAGE_CENSUS_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LogLevel> for tracing::level_filters::LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
 }
 
 /// Form of the log.
@@ -53,9 +81,69 @@ pub enum Command {
 /// Where runs are kept.
 #[derive(Debug, Args)]
 pub struct StoreArgs {
-    /// Folder of the reports [default: ./reports; required inside a cluster]
-    #[arg(long, env = "IMAGE_CENSUS_STORE", value_name = "FOLDER")]
-    pub store: Option<PathBuf>,
+    /// A folder, or s3://bucket/prefix [default: ./reports; required inside a cluster]
+    #[arg(long, env = "IMAGE_CENSUS_STORE", value_name = "STORE")]
+    pub store: Option<StoreLocation>,
+    /// How an object store is spoken to.
+    #[command(flatten)]
+    pub s3: S3Args,
+}
+
+/// The object store. Credentials, region and profile come from the AWS variables and files.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Object store")]
+pub struct S3Args {
+    /// Address of another S3 service, e.g. https://minio.example:9000 [default: AWS_ENDPOINT_URL_S3, or AWS itself]
+    #[arg(long, env = "IMAGE_CENSUS_S3_ENDPOINT", value_name = "URL")]
+    pub s3_endpoint: Option<Endpoint>,
+    /// Put the bucket into the path instead of the host's name, as MinIO, Ceph and others want it
+    #[arg(long, env = "IMAGE_CENSUS_S3_PATH_STYLE")]
+    pub s3_path_style: bool,
+    /// The bucket's region [default: AWS_REGION, the profile's, or us-east-1 with another endpoint]
+    #[arg(long, env = "IMAGE_CENSUS_S3_REGION", value_name = "REGION")]
+    pub s3_region: Option<String>,
+    /// Ask for encryption by the service [default: the bucket's own setting]
+    #[arg(long, env = "IMAGE_CENSUS_S3_SSE", value_enum, value_name = "KIND")]
+    pub s3_sse: Option<Encryption>,
+    /// The KMS key to encrypt with
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_S3_KMS_KEY",
+        value_name = "KEY",
+        requires = "s3_sse"
+    )]
+    pub s3_kms_key: Option<String>,
+    /// When uploads carry a checksum
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_S3_CHECKSUM",
+        value_enum,
+        value_name = "MODE",
+        default_value = "auto"
+    )]
+    pub s3_checksum: Checksum,
+    /// Create objects only where there are none (If-None-Match); not every service honours it
+    #[arg(long, env = "IMAGE_CENSUS_S3_CONDITIONAL_PUT")]
+    pub s3_conditional_put: bool,
+    /// Certificates to trust besides the system's, PEM [default: AWS_CA_BUNDLE]
+    #[arg(long, env = "IMAGE_CENSUS_S3_CA_BUNDLE", value_name = "FILE")]
+    pub s3_ca_bundle: Option<PathBuf>,
+}
+
+impl S3Args {
+    /// The settings, for the store.
+    pub fn settings(&self) -> S3Settings {
+        S3Settings {
+            endpoint: self.s3_endpoint.clone(),
+            path_style: self.s3_path_style,
+            region: self.s3_region.clone(),
+            encryption: self.s3_sse,
+            kms_key: self.s3_kms_key.clone(),
+            checksum: self.s3_checksum,
+            conditional_put: self.s3_conditional_put,
+            ca_bundle: self.s3_ca_bundle.clone(),
+        }
+    }
 }
 
 /// `snapshot`.

@@ -1,6 +1,6 @@
 //! Which runs a store holds, and which one a user means.
 
-use std::io::Read;
+use tokio::io::AsyncReadExt;
 
 use crate::report::{Manifest, SCHEMA_VERSION};
 use crate::storage::{ClusterName, Format, RunKey, Store, StoreError};
@@ -45,18 +45,31 @@ pub async fn runs(
 
 /// Reads a run's manifest.
 pub async fn manifest(store: &dyn Store, key: &RunKey) -> Result<Manifest, HistoryError> {
+    Ok(manifest_with_text(store, key).await?.0)
+}
+
+/// Reads a run's manifest; also as it stands in the store.
+pub async fn manifest_with_text(
+    store: &dyn Store,
+    key: &RunKey,
+) -> Result<(Manifest, Vec<u8>), HistoryError> {
     let damaged = || HistoryError::Manifest(key.run.to_string());
-    let mut bytes = Vec::new();
+    let mut text = Vec::new();
     let reader = store.open(&key.object(Format::Manifest)).await?;
     reader
         .take(MAX_MANIFEST_BYTES)
-        .read_to_end(&mut bytes)
+        .read_to_end(&mut text)
+        .await
         .map_err(|_| damaged())?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| damaged())?;
     let major = |version: &str| version.split('.').next().map(str::to_owned);
     let ours = manifest.header.run_id == key.run.to_string()
         && major(&manifest.header.schema_version) == major(SCHEMA_VERSION);
-    if ours { Ok(manifest) } else { Err(damaged()) }
+    if ours {
+        Ok((manifest, text))
+    } else {
+        Err(damaged())
+    }
 }
 
 /// The run that a user names.

@@ -4,14 +4,17 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use image_census::cli::{Cli, Command, LogFormat};
+use image_census::cli::{Cli, Command, LogFormat, LogLevel};
 use image_census::commands::{self, Outcome, UsageError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.log_format);
+    start_log(cli.log_format, cli.log_level);
     let outcome = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(run(cli)),
         Err(error) => Err(error.into()),
@@ -80,17 +83,17 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn start_log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("IMAGE_CENSUS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("image_census=info"));
+fn start_log(format: LogFormat, level: LogLevel) {
+    // Our own events only, at any level: the libraries' trace requests, with access key ids in them.
+    let filter = Targets::new().with_target("image_census", LevelFilter::from(level));
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_max_level(LevelFilter::TRACE)
         .with_target(false);
     let terminal = io::stderr().is_terminal();
     if format == LogFormat::Json || (format == LogFormat::Auto && !terminal) {
-        log.json().flatten_event(true).init();
+        log.json().flatten_event(true).finish().with(filter).init();
     } else {
-        log.with_ansi(terminal).init();
+        log.with_ansi(terminal).finish().with(filter).init();
     }
 }

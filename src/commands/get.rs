@@ -1,42 +1,34 @@
 //! `get`: one run's file, verified before a byte of it is shown.
 
-use std::io::{BufReader, Read, Seek, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
+use tokio::io::AsyncReadExt;
 
 use super::{Outcome, open_store};
 use crate::cli::{GetArgs, GetFormat};
 use crate::history;
 use crate::image::Sha256Writer;
-use crate::storage::Store;
+use crate::report::FileEntry;
+use crate::storage::{Format, ObjectReader};
+
+/// Bytes that are taken from a store at once.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Prints or downloads a run.
 pub async fn get(arguments: &GetArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let store = open_store(&arguments.store)?;
-    let run = history::find(&store, &arguments.run, arguments.cluster.as_ref()).await?;
-    let manifest = history::manifest(&store, &run).await?;
+    let store = open_store(&arguments.store).await?;
+    let store = store.as_ref();
+    let run = history::find(store, &arguments.run, arguments.cluster.as_ref()).await?;
+    let (manifest, text) = history::manifest_with_text(store, &run).await?;
+    let folder = scratch_folder(arguments.output.as_deref());
+    let mut copy = scratch_file(&folder)?;
     let format = arguments.format.file();
-    let key = run.object(format);
-    let mut object = store.open(&key).await?;
-
-    // The copy lies beside the output, so that it can take its place whole.
-    let folder = arguments
-        .output
-        .as_deref()
-        .and_then(Path::parent)
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = match &arguments.output {
-        Some(_) => folder.unwrap_or(Path::new(".")).to_owned(),
-        None => std::env::temp_dir(),
-    };
-    let copy = tempfile::Builder::new()
-        .prefix(".image-census-")
-        .tempfile_in(&folder);
-    let copy = copy.with_context(|| format!("could not write to {}", folder.display()))?;
-    let mut hash = Sha256Writer::new(copy);
-    if arguments.format == GetFormat::Manifest {
-        std::io::copy(&mut object, &mut hash)?;
+    if format == Format::Manifest {
+        copy.write_all(&text)?;
     } else {
         let entry = manifest
             .files
@@ -44,37 +36,78 @@ pub async fn get(arguments: &GetArgs, out: &mut dyn Write) -> anyhow::Result<Out
             .find(|file| file.format == format.name());
         let entry =
             entry.with_context(|| format!("run {} has no {} file", run.run, format.name()))?;
-        std::io::copy(
-            &mut object.take(entry.size_bytes.saturating_add(1)),
-            &mut hash,
-        )?;
-        let (copy, digest, size) = hash.finish();
-        if (digest.hex(), size) != (entry.sha256.clone(), entry.size_bytes) {
+        let key = run.object(format);
+        let object = store.open(&key).await?;
+        if !copy_verified(object, entry, copy.as_file_mut())
+            .await
+            .with_context(|| format!("could not read {}", store.describe(&key)))?
+        {
             bail!(
                 "{} is not what its manifest says: it was changed or cut off after the run",
                 store.describe(&key)
             );
         }
-        hash = Sha256Writer::new(copy);
     }
-    let (mut copy, ..) = hash.finish();
     copy.rewind()?;
     match &arguments.output {
-        Some(path) if arguments.format == GetFormat::Table => {
-            let mut file = std::fs::File::create(path)
-                .with_context(|| format!("could not write {}", path.display()))?;
-            print_table(&mut copy, &mut file)?;
-        }
-        Some(path) => {
-            copy.persist(path)
-                .with_context(|| format!("could not write {}", path.display()))?;
-        }
-        None if arguments.format == GetFormat::Table => print_table(&mut copy, out)?,
+        None if arguments.format == GetFormat::Table => print_table(copy.as_file_mut(), out)?,
         None => {
             std::io::copy(&mut copy, out)?;
         }
+        Some(path) => {
+            let whole = if arguments.format == GetFormat::Table {
+                let mut table = scratch_file(&folder)?;
+                let mut writer = BufWriter::new(table.as_file_mut());
+                print_table(copy.as_file_mut(), &mut writer)?;
+                writer.flush()?;
+                drop(writer);
+                table
+            } else {
+                copy
+            };
+            // A rename: a link at this path is replaced, not followed.
+            whole
+                .persist(path)
+                .with_context(|| format!("could not write {}", path.display()))?;
+        }
     }
     Ok(Outcome::Done)
+}
+
+/// Beside the output, so that a file can take its place by a rename.
+fn scratch_folder(output: Option<&Path>) -> PathBuf {
+    match output.map(|path| path.parent().unwrap_or(Path::new(""))) {
+        None => std::env::temp_dir(),
+        Some(folder) if folder.as_os_str().is_empty() => ".".into(),
+        Some(folder) => folder.into(),
+    }
+}
+
+fn scratch_file(folder: &Path) -> anyhow::Result<NamedTempFile> {
+    let file = tempfile::Builder::new()
+        .prefix(".image-census-")
+        .tempfile_in(folder);
+    file.with_context(|| format!("could not write to {}", folder.display()))
+}
+
+/// Copies an object, at most one byte more than it should have; whether it is what `entry` says.
+async fn copy_verified(
+    object: ObjectReader,
+    entry: &FileEntry,
+    file: &mut File,
+) -> std::io::Result<bool> {
+    let mut object = object.take(entry.size_bytes.saturating_add(1));
+    let mut hash = Sha256Writer::new(file);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let count = object.read(&mut buffer).await?;
+        if count == 0 {
+            break;
+        }
+        hash.write_all(&buffer[..count])?;
+    }
+    let (_, digest, size) = hash.finish();
+    Ok(digest.hex() == entry.sha256 && size == entry.size_bytes)
 }
 
 /// Namespace, pod, image and operating system, in columns of one width.

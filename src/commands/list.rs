@@ -10,7 +10,7 @@ use crate::history;
 
 /// Shows the runs.
 pub async fn list(arguments: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let store = open_store(&arguments.store)?;
+    let store = open_store(&arguments.store).await?;
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header([
@@ -22,8 +22,8 @@ pub async fn list(arguments: &ListArgs, out: &mut dyn Write) -> anyhow::Result<O
         "NOT INSPECTED",
         "COMPLETE",
     ]);
-    for run in history::runs(&store, arguments.cluster.as_ref()).await? {
-        let manifest = match history::manifest(&store, &run).await {
+    for run in history::runs(store.as_ref(), arguments.cluster.as_ref()).await? {
+        let manifest = match history::manifest(store.as_ref(), &run).await {
             Ok(manifest) => manifest,
             Err(error) => {
                 tracing::warn!(run_id = %run.run, "{error}");

@@ -3,6 +3,7 @@
 mod get;
 mod list;
 mod snapshot;
+mod summary;
 
 pub use get::get;
 pub use list::list;
@@ -10,12 +11,24 @@ pub use snapshot::snapshot;
 
 use crate::cli::StoreArgs;
 use crate::cluster;
-use crate::storage::LocalStore;
+use crate::storage::{LocalStore, S3Store, Store, StoreLocation};
 
 /// An error that arguments, environment or local files alone decide: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
+
+impl UsageError {
+    fn caused_by(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self(text)
+    }
+}
 
 /// How a command that did its work ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,18 +39,18 @@ pub enum Outcome {
     Incomplete,
 }
 
-fn open_store(arguments: &StoreArgs) -> Result<LocalStore, UsageError> {
+async fn open_store(arguments: &StoreArgs) -> anyhow::Result<Box<dyn Store>> {
     match &arguments.store {
-        Some(store) if store.to_string_lossy().contains("://") => Err(UsageError(
-            "--store takes a folder: object stores are not supported yet".into(),
-        )),
-        Some(store) if store.as_os_str().is_empty() => {
-            Err(UsageError("--store is empty: name a folder".into()))
+        Some(StoreLocation::Folder(folder)) => Ok(Box::new(LocalStore::new(folder))),
+        Some(StoreLocation::Bucket { bucket, prefix }) => {
+            let store = S3Store::connect(bucket, prefix, arguments.s3.settings()).await;
+            Ok(Box::new(
+                store.map_err(|error| UsageError::caused_by(&error))?,
+            ))
         }
-        Some(store) => Ok(LocalStore::new(store)),
         None if cluster::in_cluster() => {
-            Err(UsageError("inside a cluster, --store must be given".into()))
+            Err(UsageError("inside a cluster, --store must be given".into()).into())
         }
-        None => Ok(LocalStore::new("reports")),
+        None => Ok(Box::new(LocalStore::new("reports"))),
     }
 }

@@ -9,16 +9,17 @@ use chrono::{DateTime, SubsecRound, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
+use super::summary::summarise;
 use super::{Outcome, UsageError, open_store};
 use crate::cli::SnapshotArgs;
 use crate::cluster::{self, Cluster};
-use crate::inspect::{Inspector, InspectorSettings, Plan};
+use crate::inspect::{Inspector, InspectorSettings, Plan, join};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
 use crate::registry::{Crane, CraneSettings};
 use crate::report::{
-    Completeness, ContainerRow, Counts, Header, ImageRecord, InspectionStatus, Manifest, Report,
-    SCHEMA_VERSION, Scope, Versions, container_rows, json_chunks, plain, workload_rows,
+    Completeness, Counts, Header, ImageRecord, InspectionStatus, Manifest, Report, SCHEMA_VERSION,
+    Scope, Versions, container_rows, json_chunks, plain, workload_rows,
 };
 use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
 use crate::storage::{ClusterName, Format, RunId, RunKey, Store, latest_key, upload};
@@ -30,7 +31,7 @@ pub async fn snapshot(
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
     let started = tokio::time::Instant::now();
-    let store = open_store(&arguments.store)?;
+    let store = open_store(&arguments.store).await?;
     let cluster_name = cluster_name(arguments)?;
     let time = arguments
         .snapshot_time
@@ -42,7 +43,11 @@ pub async fn snapshot(
         .map(|pods| read_pods(pods, arguments))
         .transpose()?;
 
-    store.probe().await?;
+    let key = RunKey {
+        run: RunId::new(time, random_suffix()?),
+        cluster: cluster_name,
+    };
+    store.probe(&key.object(Format::Manifest)).await?;
     let stop = CancellationToken::new();
     let crane = Crane::find(crane_settings(arguments), stop.clone()).await?;
     let cluster = match from_file {
@@ -76,10 +81,6 @@ pub async fn snapshot(
     cut_off.abort();
     let reason = cut_off.await.ok();
 
-    let key = RunKey {
-        run: RunId::new(time, random_suffix()?),
-        cluster: cluster_name,
-    };
     let header = Header {
         schema_version: SCHEMA_VERSION.into(),
         run_id: key.run.to_string(),
@@ -100,8 +101,8 @@ pub async fn snapshot(
     };
     let pods = cluster.pod_count;
     let report = join(header, cluster, plan, images);
-    let manifest = commit(&store, &key, &report, pods, arguments.no_latest).await?;
-    summarise(&store, &key, &report, &manifest, out)?;
+    let manifest = commit(store.as_ref(), &key, &report, pods, arguments.no_latest).await?;
+    summarise(store.as_ref(), &key, &report, &manifest, out)?;
     let incomplete = manifest.counts.not_inspected > 0 || !report.header.completeness.complete;
     Ok(if arguments.strict && incomplete {
         Outcome::Incomplete
@@ -235,79 +236,6 @@ async fn inspect(inspector: &Inspector<Crane>, plan: &Plan) -> Vec<ImageRecord> 
     images
 }
 
-/// Puts rows and images together. Targets that turned out to be the same image become one.
-fn join(header: Header, cluster: ClusterSnapshot, plan: Plan, images: Vec<ImageRecord>) -> Report {
-    let key = |image: &ImageRecord| {
-        let ImageRecord {
-            registry,
-            repository,
-            digest,
-            tag,
-            image_id,
-            platform,
-            error_kind,
-            ..
-        } = image;
-        (
-            registry.clone(),
-            repository.clone(),
-            *digest,
-            tag.clone(),
-            *image_id,
-            platform.clone(),
-            // Failures without a digest stay apart by their reason.
-            if digest.is_some() { None } else { *error_kind },
-            if registry.is_none() {
-                image.error_message.clone()
-            } else {
-                None
-            },
-        )
-    };
-    let mut order: Vec<usize> = (0..images.len()).collect();
-    order.sort_by_cached_key(|place| key(&images[*place]));
-    let mut sorted: Vec<ImageRecord> = Vec::with_capacity(images.len());
-    let mut places = vec![0; images.len()];
-    for place in order {
-        if sorted
-            .last()
-            .is_none_or(|last| key(last) != key(&images[place]))
-        {
-            sorted.push(images[place].clone());
-        }
-        places[place] = sorted.len() - 1;
-    }
-    let rows = cluster.containers.into_iter().zip(plan.containers);
-    let containers = rows
-        .map(|(row, (target, tag, source))| {
-            let image_index = places[target];
-            ContainerRow {
-                namespace: row.namespace,
-                workload_kind: row.workload_kind,
-                workload_name: row.workload_name,
-                pod: row.pod,
-                pod_phase: row.pod_phase,
-                generate_name: row.generate_name,
-                node: row.node,
-                container: row.container,
-                container_type: row.container_type,
-                owner: row.owner,
-                image: row.image,
-                tag,
-                digest_source: source.filter(|_| sorted[image_index].digest.is_some()),
-                image_id: row.image_id,
-                platform_source: row.platform_source,
-                image_index,
-            }
-        })
-        .collect();
-    Report {
-        header,
-        images: sorted,
-        containers,
-    }
-}
-
 fn random_suffix() -> anyhow::Result<u16> {
     let mut bytes = [0; 2];
     getrandom::fill(&mut bytes)
@@ -336,7 +264,10 @@ async fn commit(
     let mut line = serde_json::to_vec(&manifest).context("could not encode the manifest")?;
     line.push(b'\n');
     let mut writer = store.create(&key.object(Format::Manifest)).await?;
-    writer.write(&line).await?;
+    if let Err(error) = writer.write(&line).await {
+        writer.abort().await;
+        return Err(error.into());
+    }
     writer.commit().await?;
     if !no_latest {
         let latest = serde_json::json!({"run_id": report.header.run_id, "manifest": key.object(Format::Manifest)});
@@ -348,62 +279,4 @@ async fn commit(
         }
     }
     Ok(manifest)
-}
-
-fn summarise(
-    store: &dyn Store,
-    key: &RunKey,
-    report: &Report,
-    manifest: &Manifest,
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
-    let counts = &manifest.counts;
-    writeln!(
-        out,
-        "{} containers of {} images in {} pods",
-        counts.containers, counts.images, counts.pods
-    )?;
-    let mut distributions: Vec<_> = counts
-        .by_distribution
-        .iter()
-        .filter(|count| count.distro_id.is_some())
-        .collect();
-    distributions.sort_by_key(|count| std::cmp::Reverse(count.containers));
-    for count in distributions {
-        let id = plain(count.distro_id.as_deref().unwrap_or_default()).into_owned();
-        let version = plain(count.distro_version.as_deref().unwrap_or_default()).into_owned();
-        writeln!(out, "  {:>7}  {id} {version}", count.containers)?;
-    }
-    if counts.not_inspected > 0 {
-        writeln!(out, "not inspected: {} images", counts.not_inspected)?;
-        for image in report
-            .images
-            .iter()
-            .filter(|image| {
-                !matches!(image.inspection_status, InspectionStatus::Ok)
-                    && image.error_kind != Some(crate::report::ErrorKind::NotRunning)
-            })
-            .take(20)
-        {
-            let name = format!(
-                "{}/{}",
-                image.registry.as_deref().unwrap_or("?"),
-                image.repository.as_deref().unwrap_or("?")
-            );
-            writeln!(
-                out,
-                "  {}: {}",
-                plain(&name),
-                image.error_message.as_deref().unwrap_or_default()
-            )?;
-        }
-    }
-    if let Some(reason) = &report.header.completeness.reason {
-        writeln!(
-            out,
-            "cut off by a {reason}: the report holds what was known by then"
-        )?;
-    }
-    writeln!(out, "report: {}", store.describe(&key.object(Format::Csv)))?;
-    writeln!(out, "        {}", store.describe(&key.object(Format::Json)))
 }

@@ -145,15 +145,21 @@ impl<R: Registry> Inspector<R> {
         done: impl Fn(&ImageRecord),
     ) -> Vec<ImageRecord> {
         let done = &done;
-        let inspections = targets.iter().map(|target| async move {
-            let record = self.inspect_one(target).await;
-            done(&record);
-            record
-        });
-        futures::stream::iter(inspections)
-            .buffered(self.settings.concurrency.max(1))
+        let inspections = targets
+            .iter()
+            .enumerate()
+            .map(|(place, target)| async move {
+                let record = self.inspect_one(target).await;
+                done(&record);
+                (place, record)
+            });
+        // Unordered, or one slow image would hold up those behind it.
+        let mut records: Vec<_> = futures::stream::iter(inspections)
+            .buffer_unordered(self.settings.concurrency.max(1))
             .collect()
-            .await
+            .await;
+        records.sort_unstable_by_key(|(place, _)| *place);
+        records.into_iter().map(|(_, record)| record).collect()
     }
 
     async fn inspect_one(&self, target: &ImageTarget) -> ImageRecord {

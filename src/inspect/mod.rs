@@ -6,7 +6,9 @@
 //! asked for by; layers are verified by the engine and used only then.
 
 mod facts;
+mod join;
 mod plan;
 
 pub use facts::{Inspector, InspectorSettings};
+pub use join::join;
 pub use plan::{ImageTarget, Plan, Wanted};

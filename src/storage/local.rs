@@ -4,13 +4,13 @@
 //! The calls block for the length of a write; nothing else of the run is under way then.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use tempfile::NamedTempFile;
 
-use super::{ObjectWriter, Store, StoreError};
+use super::{ObjectReader, ObjectWriter, Store, StoreError};
 
 /// A folder.
 pub struct LocalStore {
@@ -82,11 +82,14 @@ impl ObjectWriter for LocalWriter {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.finish(false)
     }
+
+    async fn abort(self: Box<Self>) {}
 }
 
 #[async_trait]
 impl Store for LocalStore {
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self, _key: &str) -> Result<(), StoreError> {
+        // In the root: folders for the key would stay behind.
         let mut writer = self.begin("probe")?;
         // A full disk takes an empty file; it does not take a page.
         writer.append(&[0; 4_096])?;
@@ -107,9 +110,11 @@ impl Store for LocalStore {
         writer.finish(true)
     }
 
-    async fn open(&self, key: &str) -> Result<Box<dyn Read + Send>, StoreError> {
+    async fn open(&self, key: &str) -> Result<ObjectReader, StoreError> {
         let path = self.root.join(key);
-        let file = File::open(&path).map_err(|e| failed("read", &path, e))?;
+        let file = tokio::fs::File::open(&path)
+            .await
+            .map_err(|e| failed("read", &path, e))?;
         Ok(Box::new(file))
     }
 

@@ -1,13 +1,17 @@
-//! Where runs are kept: keys, the [`Store`] trait, and the folder store.
+//! Where runs are kept: keys, the [`Store`] trait, the folder store and the object store.
 //!
 //! A store creates objects by a writer that is committed or aborted, reads and lists them. It never
 //! overwrites one but `latest`, and knows nothing of reports.
 
 mod keys;
 mod local;
+mod location;
+mod s3;
 
 pub use keys::{ClusterName, Format, NameError, RunId, RunKey, latest_key};
 pub use local::LocalStore;
+pub use location::{LocationError, StoreLocation};
+pub use s3::{Checksum, Encryption, Endpoint, S3Settings, S3SettingsError, S3Store};
 
 use async_trait::async_trait;
 
@@ -30,32 +34,51 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// An object could not be written, read or listed.
+    #[error("could not {action} {location} at {endpoint}: {code}: {advice}")]
+    Remote {
+        /// `write`, `read` …
+        action: &'static str,
+        /// Bucket and key.
+        location: String,
+        /// The service's address.
+        endpoint: String,
+        /// The service's code, or our name for what came before an answer.
+        code: String,
+        /// What to do.
+        advice: &'static str,
+    },
 }
+
+/// An object's content.
+pub type ObjectReader = Box<dyn tokio::io::AsyncRead + Send + Unpin>;
 
 /// Keeps objects under keys.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Proves that objects can be written by beginning one and aborting it.
-    async fn probe(&self) -> Result<(), StoreError>;
+    /// Proves that `key` could be written by beginning it and aborting.
+    async fn probe(&self, key: &str) -> Result<(), StoreError>;
     /// Begins an object.
     async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StoreError>;
     /// Replaces a small object; only `latest` is ever replaced.
     async fn replace(&self, key: &str, content: &[u8]) -> Result<(), StoreError>;
     /// Opens an object.
-    async fn open(&self, key: &str) -> Result<Box<dyn std::io::Read + Send>, StoreError>;
+    async fn open(&self, key: &str) -> Result<ObjectReader, StoreError>;
     /// Lists the keys below a prefix that ends with a slash.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
     /// Where an object lies, in the words of the store's user.
     fn describe(&self, key: &str) -> String;
 }
 
-/// An object that is being written; dropped without a commit, it never was.
+/// An object that is being written; without a commit, it never was.
 #[async_trait]
 pub trait ObjectWriter: Send {
     /// Appends.
     async fn write(&mut self, content: &[u8]) -> Result<(), StoreError>;
     /// Makes the object visible, whole and durable.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+    /// Leaves nothing behind. A writer that failed is aborted as well.
+    async fn abort(self: Box<Self>);
 }
 
 /// Writes a file of a run from its chunks.
@@ -73,7 +96,10 @@ pub async fn upload(
         // A sink takes everything.
         let _ = std::io::Write::write_all(&mut hash, &chunk.bytes);
         rows += chunk.rows;
-        writer.write(&chunk.bytes).await?;
+        if let Err(error) = writer.write(&chunk.bytes).await {
+            writer.abort().await;
+            return Err(error);
+        }
     }
     writer.commit().await?;
     let (_, digest, size_bytes) = hash.finish();

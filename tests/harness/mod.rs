@@ -9,6 +9,8 @@
 )]
 
 pub(crate) mod control_plane;
+pub(crate) mod object_store;
+pub(crate) mod proxy;
 pub(crate) mod registry;
 
 use std::collections::HashMap;

@@ -1,0 +1,80 @@
+//! Joins inspected images back to the containers that run them: the report.
+
+use std::sync::Arc;
+
+use super::Plan;
+use crate::report::{ContainerRow, Header, ImageRecord, Report};
+use crate::snapshot::ClusterSnapshot;
+
+/// Puts rows and images together. Targets that turned out to be the same image become one; images
+/// are sorted by [`identity`].
+pub fn join(
+    header: Header,
+    cluster: ClusterSnapshot,
+    plan: Plan,
+    images: Vec<ImageRecord>,
+) -> Report {
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    order.sort_by_cached_key(|place| identity(&images[*place]));
+    let mut sorted: Vec<ImageRecord> = Vec::with_capacity(images.len());
+    let mut places = vec![0; images.len()];
+    for place in order {
+        if sorted
+            .last()
+            .is_none_or(|last| identity(last) != identity(&images[place]))
+        {
+            sorted.push(images[place].clone());
+        }
+        places[place] = sorted.len() - 1;
+    }
+    let rows = cluster.containers.into_iter().zip(plan.containers);
+    let containers = rows
+        .map(|(row, (target, tag, source))| {
+            let image_index = places[target];
+            ContainerRow {
+                namespace: row.namespace,
+                workload_kind: row.workload_kind,
+                workload_name: row.workload_name,
+                pod: row.pod,
+                pod_phase: row.pod_phase,
+                generate_name: row.generate_name,
+                node: row.node,
+                container: row.container,
+                container_type: row.container_type,
+                owner: row.owner,
+                image: row.image,
+                tag,
+                digest_source: source.filter(|_| sorted[image_index].digest.is_some()),
+                image_id: row.image_id,
+                platform_source: row.platform_source,
+                image_index,
+            }
+        })
+        .collect();
+    Report {
+        header,
+        images: sorted,
+        containers,
+    }
+}
+
+/// What makes two records the same image, and the order of images in a report.
+fn identity(image: &ImageRecord) -> impl Ord + use<> {
+    // Failures without a digest stay apart by their reason, references that could not be read by
+    // their rule.
+    let reason = image.error_kind.filter(|_| image.digest.is_none());
+    let rule = image
+        .error_message
+        .clone()
+        .filter(|_| image.registry.is_none());
+    (
+        image.registry.clone(),
+        image.repository.clone(),
+        image.digest,
+        image.tag.clone(),
+        image.image_id,
+        Arc::clone(&image.platform),
+        reason,
+        rule,
+    )
+}
