@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncReadExt;
 
-use crate::report::{Manifest, SCHEMA_VERSION};
+use crate::report::{Manifest, is_readable_version};
 use crate::storage::{ClusterName, Format, RunKey, Store, StoreError};
 
 /// A manifest's bytes at the most: its counts grow with distributions and registries only.
@@ -62,9 +62,8 @@ pub async fn manifest_with_text(
         .await
         .map_err(|_| damaged())?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| damaged())?;
-    let major = |version: &str| version.split('.').next().map(str::to_owned);
     let ours = manifest.header.run_id == key.run.to_string()
-        && major(&manifest.header.schema_version) == major(SCHEMA_VERSION);
+        && is_readable_version(&manifest.header.schema_version);
     if ours {
         Ok((manifest, text))
     } else {

@@ -100,7 +100,7 @@ pub async fn snapshot(
         },
     };
     let pods = cluster.pod_count;
-    let report = join(header, cluster, plan, images);
+    let report = join(header, cluster, plan, images, inspector.layers());
     let manifest = commit(store.as_ref(), &key, &report, pods, arguments.no_latest).await?;
     summarise(store.as_ref(), &key, &report, &manifest, out)?;
     let incomplete = manifest.counts.not_inspected > 0 || !report.header.completeness.complete;

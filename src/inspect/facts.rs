@@ -16,7 +16,7 @@ use crate::os::{
     windows,
 };
 use crate::registry::{InspectError, Registry};
-use crate::report::{ErrorKind, ImageRecord, InspectionStatus};
+use crate::report::{ErrorKind, ImageRecord, InspectionStatus, LayerRecord};
 
 /// Longest text that is kept of a configuration, in bytes.
 const MAX_TEXT_BYTES: usize = 1_024;
@@ -160,6 +160,27 @@ impl<R: Registry> Inspector<R> {
             .await;
         records.sort_unstable_by_key(|(place, _)| *place);
         records.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// The layers that were read to their end and verified, by digest.
+    pub fn layers(&self) -> Vec<LayerRecord> {
+        let memo = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut findings = BTreeMap::<Digest, &LayerFinding>::new();
+        for ((digest, _), cell) in memo.iter() {
+            let Some(finding) = cell.get() else { continue };
+            // One that tells about more paths serves the requests for fewer.
+            let known = findings.entry(*digest).or_insert(finding);
+            if finding.requested.len() > known.requested.len() {
+                *known = finding;
+            }
+        }
+        let record = |(digest, finding): (Digest, &LayerFinding)| LayerRecord {
+            digest,
+            finding: finding.clone(),
+            inspected_at: self.settings.now,
+            last_seen: None,
+        };
+        findings.into_iter().map(record).collect()
     }
 
     async fn inspect_one(&self, target: &ImageTarget) -> ImageRecord {
@@ -624,5 +645,7 @@ fn empty_record(target: &ImageTarget) -> ImageRecord {
         error_message: None,
         inspected_via: None,
         inspected_at: None,
+        waiting_since: None,
+        last_seen: None,
     }
 }

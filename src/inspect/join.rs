@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Plan;
-use crate::report::{ContainerRow, Header, ImageRecord, Report};
+use crate::report::{ContainerRow, Header, ImageRecord, LayerRecord, Report};
 use crate::snapshot::ClusterSnapshot;
 
 /// Puts rows and images together. Targets that turned out to be the same image become one; images
@@ -13,6 +13,7 @@ pub fn join(
     cluster: ClusterSnapshot,
     plan: Plan,
     images: Vec<ImageRecord>,
+    layers: Vec<LayerRecord>,
 ) -> Report {
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.sort_by_cached_key(|place| identity(&images[*place]));
@@ -54,6 +55,7 @@ pub fn join(
     Report {
         header,
         images: sorted,
+        layers,
         containers,
     }
 }

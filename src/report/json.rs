@@ -1,4 +1,4 @@
-//! The JSON report: one document, a line a row, images before containers.
+//! The JSON report: one document, a line a row; images, then layers, then containers.
 
 use super::{Chunk, Report, chunked};
 
@@ -10,12 +10,18 @@ pub fn json_chunks(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
     let images = chunked(
         head,
         report.images.iter().enumerate(),
+        b"\n],\n\"layers\":[",
+        encode,
+    );
+    let layers = chunked(
+        Vec::new(),
+        report.layers.iter().enumerate(),
         b"\n],\n\"containers\":[",
         encode,
     );
     // The rows of a report are its containers.
-    let images = images.map(|chunk| Chunk { rows: 0, ..chunk });
-    images.chain(chunked(
+    let before = images.chain(layers).map(|chunk| Chunk { rows: 0, ..chunk });
+    before.chain(chunked(
         Vec::new(),
         report.containers.iter().enumerate(),
         b"\n]}\n",

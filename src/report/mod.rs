@@ -9,6 +9,7 @@ mod counts;
 mod csv;
 mod json;
 mod model;
+mod read;
 pub mod schema;
 
 pub use cell::{cell, plain};
@@ -17,6 +18,7 @@ pub use counts::{Counts, DistributionCount, EolCount, RegistryCount, StatusCount
 pub use csv::{container_rows, workload_rows};
 pub use json::json_chunks;
 pub use model::*;
+pub use read::{Part, ReadError, is_readable_version, read_report};
 
 /// Version of the report, manifest and diff schemas. A minor version may add; a reader accepts every
 /// report of its own major version.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Counts;
 use crate::image::{Digest, Platform};
-use crate::os::{Distribution, EolStatus};
+use crate::os::{Distribution, EolStatus, LayerFinding};
 
 /// How a container belongs to its pod. The order is the order of rows.
 #[derive(
@@ -219,7 +219,7 @@ pub struct ImageRecord {
     /// `annotation` or `label`.
     pub base_image_source: Option<String>,
     /// From the configuration; null also for the dates that mean "none" (before 1980).
-    #[serde(with = "optional_seconds")]
+    #[serde(default, with = "optional_seconds")]
     #[schemars(with = "Option<DateTime<Utc>>")]
     pub created: Option<DateTime<Utc>>,
     /// Compressed size of configuration and layers.
@@ -237,9 +237,34 @@ pub struct ImageRecord {
     /// The mirror that answered, if another than `registry`.
     pub inspected_via: Option<String>,
     /// When these facts were learned.
-    #[serde(with = "optional_seconds")]
+    #[serde(default, with = "optional_seconds")]
     #[schemars(with = "Option<DateTime<Utc>>")]
     pub inspected_at: Option<DateTime<Utc>>,
+    /// Since when it has been asked for in vain; null where it is known.
+    #[serde(default, with = "optional_seconds")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
+    pub waiting_since: Option<DateTime<Utc>>,
+    /// The last run in which a container ran it, if that is an earlier one: its facts are carried.
+    #[serde(default, with = "optional_seconds")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
+    pub last_seen: Option<DateTime<Utc>>,
+}
+
+/// What one layer says about the distribution, read to its end and verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LayerRecord {
+    /// The layer's digest.
+    pub digest: Digest,
+    /// The entries that matter; empty where it has none.
+    pub finding: LayerFinding,
+    /// When it was read.
+    #[serde(with = "seconds")]
+    #[schemars(with = "DateTime<Utc>")]
+    pub inspected_at: DateTime<Utc>,
+    /// The last run in which an image needed it, if that is an earlier one.
+    #[serde(default, with = "optional_seconds")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
+    pub last_seen: Option<DateTime<Utc>>,
 }
 
 /// A container of a pod.
@@ -278,6 +303,8 @@ pub struct Report {
     pub header: Header,
     /// Images, sorted.
     pub images: Vec<ImageRecord>,
+    /// Layers that were read, by digest.
+    pub layers: Vec<LayerRecord>,
     /// Containers, sorted.
     pub containers: Vec<ContainerRow>,
 }
@@ -288,8 +315,12 @@ pub struct ReportDocument {
     /// Head.
     #[serde(flatten)]
     pub header: Header,
-    /// Images come before containers, a guarantee of this schema.
+    /// Images come before containers, a guarantee of this schema. Those that no container points at
+    /// are carried from earlier runs.
     pub images: Vec<ImageRecord>,
+    /// What the images' layers say, so that no layer is read twice. Between images and containers.
+    #[serde(default)]
+    pub layers: Vec<LayerRecord>,
     /// One each, in the order of the CSV.
     pub containers: Vec<ContainerRow>,
 }
