@@ -122,10 +122,10 @@ impl<'de> Visitor<'de> for DocumentVisitor<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut fields = Some(Map::new());
         while let Some(key) = map.next_key::<String>()? {
-            if matches!(key.as_str(), "images" | "layers" | "containers") {
-                if let Some(fields) = fields.take() {
-                    self.0.header(fields)?;
-                }
+            if matches!(key.as_str(), "images" | "layers" | "containers")
+                && let Some(fields) = fields.take()
+            {
+                self.0.header(fields)?;
             }
             match key.as_str() {
                 "images" => map.next_value_seed(Rows(self.0, |row| Part::Image(Box::new(row))))?,
