@@ -1,5 +1,6 @@
 //! The command line, as typed; [`crate::commands`] gives it meaning.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::image::Platform;
 use crate::os::LayerPolicy;
+use crate::report::Scope;
 use crate::storage::{
     Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
 };
@@ -71,6 +73,8 @@ pub enum Command {
     List(ListArgs),
     /// Print or download one run, verified
     Get(GetArgs),
+    /// Find out before the night whether a snapshot would work: cluster, crane, store
+    Check(CheckArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -146,17 +150,116 @@ impl S3Args {
     }
 }
 
+/// Which part of which cluster.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// The cluster's name in keys and rows [default: the kubeconfig's context; required inside a cluster]
+    #[arg(long, env = "IMAGE_CENSUS_CLUSTER_NAME", value_name = "NAME")]
+    pub cluster_name: Option<ClusterName>,
+    /// The kubeconfig's context [default: its current one; inside a cluster, that cluster]
+    #[arg(long, env = "IMAGE_CENSUS_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+    /// Only this namespace, for which a Role suffices; may be given more than once
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_NAMESPACE",
+        value_name = "NAME",
+        value_delimiter = ',',
+        value_parser = namespace
+    )]
+    pub namespace: Vec<String>,
+    /// All namespaces but this; may be given more than once
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_EXCLUDE_NAMESPACE",
+        value_name = "NAME",
+        value_delimiter = ',',
+        value_parser = namespace,
+        conflicts_with = "namespace"
+    )]
+    pub exclude_namespace: Vec<String>,
+    /// Only pods with these labels, e.g. app=web,tier!=test
+    #[arg(long, env = "IMAGE_CENSUS_SELECTOR", value_name = "SELECTOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub selector: Option<String>,
+}
+
+impl ClusterArgs {
+    /// What is to be listed; equal scopes are equal whatever the order of their flags.
+    pub fn scope(&self) -> Scope {
+        let sorted = |names: &[String]| {
+            let names: BTreeSet<_> = names.iter().cloned().collect();
+            names.into_iter().collect()
+        };
+        Scope {
+            namespaces: sorted(&self.namespace),
+            excluded_namespaces: sorted(&self.exclude_namespace),
+            selector: self.selector.clone(),
+        }
+    }
+}
+
+/// How crane is found.
+#[derive(Debug, Args)]
+pub struct CraneArgs {
+    /// The crane program
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_CRANE",
+        value_name = "PATH",
+        default_value = "crane"
+    )]
+    pub crane: PathBuf,
+    /// Time limit of a request by crane; a layer must make progress within it
+    #[arg(long, env = "IMAGE_CENSUS_CRANE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub crane_timeout: Duration,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Where the snapshot would write.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What it would list.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// What it would inspect with.
+    #[command(flatten)]
+    pub crane: CraneArgs,
+    /// How the answers are printed
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = CheckFormat::Table)]
+    pub format: CheckFormat,
+}
+
+/// How `check` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// A line for each check
+    Table,
+    /// For scripts
+    Json,
+}
+
 /// `snapshot`.
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
     /// Where to write.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// The cluster's name in keys and rows [default: the kubeconfig's current context; required inside a cluster]
-    #[arg(long, env = "IMAGE_CENSUS_CLUSTER_NAME", value_name = "NAME")]
-    pub cluster_name: Option<ClusterName>,
+    /// What to list.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// What to inspect with.
+    #[command(flatten)]
+    pub crane: CraneArgs,
     /// Take the pods from the output of `kubectl get pods -A -o json` (- for stdin) instead of a cluster
-    #[arg(long, env = "IMAGE_CENSUS_PODS", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_PODS",
+        value_name = "FILE",
+        conflicts_with_all = ["context", "selector"]
+    )]
     pub pods: Option<PathBuf>,
     /// Take the nodes' platforms from the output of `kubectl get nodes -o json`
     #[arg(
@@ -185,17 +288,6 @@ pub struct SnapshotArgs {
         default_value = "linux/amd64"
     )]
     pub default_platform: Platform,
-    /// The crane program
-    #[arg(
-        long,
-        env = "IMAGE_CENSUS_CRANE",
-        value_name = "PATH",
-        default_value = "crane"
-    )]
-    pub crane: PathBuf,
-    /// Time limit of a request by crane; a layer must make progress within it
-    #[arg(long, env = "IMAGE_CENSUS_CRANE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
-    pub crane_timeout: Duration,
     /// crane processes at once
     #[arg(long, env = "IMAGE_CENSUS_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
@@ -283,6 +375,20 @@ impl GetFormat {
             Self::Json => Format::Json,
             Self::Manifest => Format::Manifest,
         }
+    }
+}
+
+/// A namespace's name becomes a part of a path: RFC 1123 labels only, as Kubernetes has them.
+fn namespace(text: &str) -> Result<String, &'static str> {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let valid = (1..=63).contains(&text.len())
+        && text.bytes().all(|b| word(b) || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if valid {
+        Ok(text.into())
+    } else {
+        Err("a namespace's name is 1 to 63 of a-z, 0-9 and inner dashes")
     }
 }
 

@@ -1,12 +1,13 @@
 //! Parse → start the log → run the command → exit code.
 
+use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use image_census::cli::{Cli, Command, LogFormat, LogLevel};
 use image_census::commands::{self, Outcome, UsageError};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -21,9 +22,11 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
         Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Err(error) if error.is::<Abandoned>() => ExitCode::from(130),
         // A reader of our output that has seen enough is no failure.
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_closed_output(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let text = format!("{error:#}");
             let _ = writeln!(
@@ -37,11 +40,19 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Outcome> {
-    let out = &mut io::BufWriter::new(io::stdout());
+    let out = &mut io::BufWriter::new(Output(io::stdout()));
     let outcome = match cli.command {
-        Command::Snapshot(arguments) => commands::snapshot(&arguments, on_signal()?, out).await,
+        Command::Snapshot(arguments) => {
+            let signals = Signals::new()?;
+            let (first, abandoned) = (signals.first.clone(), signals.second());
+            tokio::select! {
+                outcome = commands::snapshot(&arguments, first, out) => outcome,
+                () = abandoned => Err(Abandoned.into()),
+            }
+        }
         Command::List(arguments) => commands::list(&arguments, out).await,
         Command::Get(arguments) => commands::get(&arguments, out).await,
+        Command::Check(arguments) => commands::check(&arguments, out).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "image-census", out);
             Ok(Outcome::Done)
@@ -51,36 +62,72 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
     outcome
 }
 
-/// Cancelled by the first SIGTERM or SIGINT; a SIGINT after that ends the program at once.
-fn on_signal() -> io::Result<CancellationToken> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let token = CancellationToken::new();
-    let cancelled = token.clone();
-    tokio::spawn(async move {
+/// The first SIGTERM or SIGINT asks for a report of what is known by then, the second for the end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Cancelled by the first.
+    first: CancellationToken,
+}
+
+/// A second signal came: dropping the command ends its processes, and there is no report.
+#[derive(Debug, thiserror::Error)]
+#[error("ended by a second signal: no report")]
+struct Abandoned;
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            first: CancellationToken::new(),
+        })
+    }
+
+    /// Ends with the second signal.
+    async fn second(mut self) {
+        self.next().await;
+        self.first.cancel();
+        self.next().await;
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        cancelled.cancel();
-        interrupt.recv().await;
-        abort();
-    });
-    Ok(token)
+    }
 }
 
-#[allow(clippy::exit, reason = "the second SIGINT asks for exactly this")]
-fn abort() {
-    std::process::exit(130);
+/// Standard output. That nobody reads it any more is told apart from other broken pipes.
+struct Output(io::Stdout);
+
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output")]
+struct ClosedOutput;
+
+fn or_closed<T>(result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(error.kind(), ClosedOutput),
+        _ => error,
+    })
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let cause = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        or_closed(self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        or_closed(self.0.flush())
+    }
+}
+
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let inner = cause.downcast_ref().and_then(io::Error::get_ref);
+        inner.is_some_and(<dyn Error + Send + Sync>::is::<ClosedOutput>)
+    })
 }
 
 fn start_log(format: LogFormat, level: LogLevel) {

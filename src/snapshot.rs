@@ -75,7 +75,9 @@ pub struct RowOptions {
 }
 
 /// Collects nodes and pods into a [`ClusterSnapshot`]. Nodes come first.
+#[derive(Clone)]
 pub struct SnapshotBuilder {
+    scope: Scope,
     options: RowOptions,
     texts: HashSet<Arc<str>>,
     platforms: HashSet<Arc<Platform>>,
@@ -85,8 +87,9 @@ pub struct SnapshotBuilder {
 
 impl SnapshotBuilder {
     /// Starts empty.
-    pub fn new(options: RowOptions) -> Self {
+    pub fn new(scope: Scope, options: RowOptions) -> Self {
         Self {
+            scope,
             options,
             texts: HashSet::new(),
             platforms: HashSet::new(),
@@ -118,7 +121,7 @@ impl SnapshotBuilder {
         self.nodes.insert(name, platform);
     }
 
-    /// Adds a row for each container of a pod.
+    /// Adds a row for each container of a pod whose namespace is in scope.
     pub fn add_pod(&mut self, pod: Pod) {
         let Pod {
             metadata,
@@ -126,6 +129,11 @@ impl SnapshotBuilder {
             status,
             ..
         } = pod;
+        // `kubectl` leaves out no namespace; a hand-made list may.
+        let namespace = metadata.namespace.as_deref().unwrap_or("default");
+        if !self.scope.includes(namespace) {
+            return;
+        }
         let name = metadata.name.as_deref().unwrap_or_default();
         let workload = workload_of(&metadata, spec.node_name.as_deref());
         let (platform, platform_source) = self.platform_of(&spec);
@@ -135,8 +143,7 @@ impl SnapshotBuilder {
             .as_deref()
             .and_then(|key| metadata.label_or_annotation(key));
         let template = ContainerRecord {
-            // `kubectl` leaves out no namespace; a hand-made list may.
-            namespace: self.text(metadata.namespace.as_deref().unwrap_or("default")),
+            namespace: self.text(namespace),
             workload_kind: self.text(&workload.kind),
             workload_name: self.text(&workload.name),
             container_type: ContainerType::Container,
@@ -205,7 +212,7 @@ impl SnapshotBuilder {
 
     /// Sorts the rows. A pod that was listed twice (a list that was started over) has one row a
     /// container, the last one that was added.
-    pub fn finish(self, scope: Scope, cluster_id: Option<String>) -> ClusterSnapshot {
+    pub fn finish(self, cluster_id: Option<String>) -> ClusterSnapshot {
         let mut containers = self.containers;
         // Stable: rows of the same container stay in the order in which they came.
         containers.sort_by(|a, b| a.identity().cmp(&b.identity()));
@@ -220,7 +227,7 @@ impl SnapshotBuilder {
         let pod_count = pods.len();
         ClusterSnapshot {
             cluster_id,
-            scope,
+            scope: self.scope,
             containers,
             pod_count,
         }
@@ -421,14 +428,14 @@ mod tests {
         nodes: serde_json::Value,
         pods: serde_json::Value,
     ) -> Result<ClusterSnapshot, serde_json::Error> {
-        let mut builder = SnapshotBuilder::new(options());
+        let mut builder = SnapshotBuilder::new(Scope::default(), options());
         for node in serde_json::from_value::<Vec<Node>>(nodes)? {
             builder.add_node(node);
         }
         for pod in serde_json::from_value::<Vec<Pod>>(pods)? {
             builder.add_pod(pod);
         }
-        Ok(builder.finish(Scope::default(), None))
+        Ok(builder.finish(None))
     }
 
     fn workload(metadata: serde_json::Value) -> Result<String, serde_json::Error> {

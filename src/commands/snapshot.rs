@@ -10,19 +10,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::summary::summarise;
-use super::{Outcome, UsageError, open_store};
+use super::{Outcome, UsageError, cluster_name, connect, open_store};
 use crate::cli::SnapshotArgs;
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::inspect::{Inspector, InspectorSettings, Plan, join};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
 use crate::registry::{Crane, CraneSettings};
 use crate::report::{
     Completeness, Counts, Header, ImageRecord, InspectionStatus, Manifest, Report, SCHEMA_VERSION,
-    Scope, Versions, container_rows, json_chunks, plain, workload_rows,
+    Versions, container_rows, json_chunks, plain, workload_rows,
 };
 use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
-use crate::storage::{ClusterName, Format, RunId, RunKey, Store, latest_key, upload};
+use crate::storage::{Format, RunId, RunKey, Store, latest_key, upload};
 
 /// Takes a snapshot and commits its report. `interrupted` is cancelled by the first signal.
 pub async fn snapshot(
@@ -32,16 +32,15 @@ pub async fn snapshot(
 ) -> anyhow::Result<Outcome> {
     let started = tokio::time::Instant::now();
     let store = open_store(&arguments.store).await?;
-    let cluster_name = cluster_name(arguments)?;
+    let cluster_name = cluster_name(&arguments.cluster)?;
     let time = arguments
         .snapshot_time
         .unwrap_or_else(Utc::now)
         .trunc_subsecs(0);
-    let from_file = arguments
-        .pods
-        .as_deref()
-        .map(|pods| read_pods(pods, arguments))
-        .transpose()?;
+    let source = match arguments.pods.as_deref() {
+        Some(pods) => Source::Read(read_pods(pods, arguments)?),
+        None => Source::Live(connect(&arguments.cluster).await?),
+    };
 
     let key = RunKey {
         run: RunId::new(time, random_suffix()?),
@@ -50,10 +49,10 @@ pub async fn snapshot(
     store.probe(&key.object(Format::Manifest)).await?;
     let stop = CancellationToken::new();
     let crane = Crane::find(crane_settings(arguments), stop.clone()).await?;
-    let cluster = match from_file {
-        Some(snapshot) => snapshot,
-        None => tokio::select! {
-            snapshot = async { Cluster::connect().await?.snapshot(row_options(arguments)).await } => snapshot?,
+    let cluster = match source {
+        Source::Read(snapshot) => snapshot,
+        Source::Live(cluster) => tokio::select! {
+            snapshot = cluster.snapshot(arguments.cluster.scope(), row_options(arguments)) => snapshot?,
             () = interrupted.cancelled() => anyhow::bail!("interrupted while the pods were listed: no report"),
         },
     };
@@ -111,17 +110,10 @@ pub async fn snapshot(
     })
 }
 
-fn cluster_name(arguments: &SnapshotArgs) -> Result<ClusterName, UsageError> {
-    if let Some(name) = &arguments.cluster_name {
-        return Ok(name.clone());
-    }
-    if cluster::in_cluster() {
-        return Err(UsageError(
-            "inside a cluster, --cluster-name must be given".into(),
-        ));
-    }
-    let context = cluster::current_context().and_then(|context| ClusterName::cleaned(&context));
-    context.ok_or_else(|| UsageError("no cluster name: give one with --cluster-name (there is no kubeconfig context to take it from)".into()))
+/// Where the pods come from: a file that was read, or a cluster that is still to be listed.
+enum Source {
+    Read(ClusterSnapshot),
+    Live(Cluster),
 }
 
 fn row_options(arguments: &SnapshotArgs) -> RowOptions {
@@ -133,8 +125,8 @@ fn row_options(arguments: &SnapshotArgs) -> RowOptions {
 
 fn crane_settings(arguments: &SnapshotArgs) -> CraneSettings {
     CraneSettings {
-        program: arguments.crane.clone(),
-        timeout: arguments.crane_timeout,
+        program: arguments.crane.crane.clone(),
+        timeout: arguments.crane.crane_timeout,
         max_layer_bytes: arguments.max_layer << 20,
         concurrency: arguments.concurrency.into(),
     }
@@ -159,12 +151,12 @@ fn inspector_settings(
 }
 
 fn read_pods(pods: &Path, arguments: &SnapshotArgs) -> Result<ClusterSnapshot, UsageError> {
-    let mut builder = SnapshotBuilder::new(row_options(arguments));
+    let mut builder = SnapshotBuilder::new(arguments.cluster.scope(), row_options(arguments));
     if let Some(nodes) = &arguments.nodes {
         read_file(nodes, |node| builder.add_node(node))?;
     }
     read_file(pods, |pod| builder.add_pod(pod))?;
-    Ok(builder.finish(Scope::default(), None))
+    Ok(builder.finish(None))
 }
 
 fn read_file<T: ListItem>(path: &Path, each: impl FnMut(T)) -> Result<(), UsageError> {

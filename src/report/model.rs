@@ -126,6 +126,14 @@ pub struct Scope {
     pub selector: Option<String>,
 }
 
+impl Scope {
+    /// Whether a namespace's pods belong to it. Selectors are the API server's to apply.
+    pub fn includes(&self, namespace: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| name == namespace);
+        (self.namespaces.is_empty() || named(&self.namespaces)) && !named(&self.excluded_namespaces)
+    }
+}
+
 /// What made the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {

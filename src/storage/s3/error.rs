@@ -50,6 +50,12 @@ impl Failure {
     pub(super) fn may_be_our_own_write(&self) -> bool {
         matches!(self.code.as_str(), "PreconditionFailed" | "NoSuchUpload")
     }
+
+    /// Whether a conditional write met another write of the same key under way: S3 wants it repeated
+    /// ("Conditional writes", 409 Conflict), and the SDK does not do that by itself.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.code == "ConditionalRequestConflict"
+    }
 }
 
 fn timeout() -> Failure {

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
 
 use super::error::Failure;
 use super::{Inner, WRITE_ID, random_write_id};
@@ -88,8 +90,16 @@ impl S3Writer {
     }
 
     async fn put(&mut self) -> Result<(), Failure> {
+        let content = Bytes::from(mem::take(&mut self.buffer));
+        let pauses = ExponentialBuilder::new().with_max_times(3).with_jitter();
+        (|| self.put_once(content.clone()))
+            .retry(pauses)
+            .when(Failure::is_conflict)
+            .await
+    }
+
+    async fn put_once(&self, content: Bytes) -> Result<(), Failure> {
         let store = &self.store;
-        let condition = store.condition();
         let mut request = store
             .client
             .put_object()
@@ -97,8 +107,8 @@ impl S3Writer {
             .key(&self.key)
             .content_type(content_type(&self.key))
             .metadata(WRITE_ID, &self.write_id)
-            .set_if_none_match(condition)
-            .body(ByteStream::from(mem::take(&mut self.buffer)));
+            .set_if_none_match(store.condition())
+            .body(ByteStream::from(content));
         if let Some(encryption) = store.encryption {
             request = request
                 .server_side_encryption(encryption.into())

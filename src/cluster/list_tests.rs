@@ -1,0 +1,297 @@
+//! The lister against an API server that is faked as an HTTP service: our own URLs and paging are
+//! tested, and what a real server does rarely.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use kube::client::Body;
+use tower::service_fn;
+
+use super::Cluster;
+use super::list::{Lister, Listing, Patience};
+use crate::image::Platform;
+use crate::pod::Pod;
+use crate::report::Scope;
+use crate::snapshot::RowOptions;
+
+/// What the server does with one request.
+#[derive(Clone)]
+enum Act {
+    /// Status, extra header, body.
+    Answer(u16, Option<(&'static str, &'static str)>, String),
+    Hang,
+    /// The connection breaks before an answer.
+    Reset,
+    /// The answer breaks off in its body.
+    BreakOff,
+}
+
+fn page(names: &[&str], token: &str) -> Act {
+    let items: Vec<_> = names
+        .iter()
+        .map(|name| serde_json::json!({"metadata": {"name": name}}))
+        .collect();
+    let list =
+        serde_json::json!({"kind": "PodList", "metadata": {"continue": token}, "items": items});
+    Act::Answer(200, None, list.to_string())
+}
+
+fn status(code: u16) -> Act {
+    Act::Answer(
+        code,
+        None,
+        r#"{"kind":"Status","message":"PASSWORD=hunter2"}"#.into(),
+    )
+}
+
+fn gone(token: &str) -> Act {
+    let status =
+        serde_json::json!({"kind": "Status", "code": 410, "metadata": {"continue": token}});
+    Act::Answer(410, None, status.to_string())
+}
+
+fn whole(text: String) -> UnsyncBoxBody<Bytes, std::io::Error> {
+    Full::new(Bytes::from(text))
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// What was asked for, in order.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A lister for a server that performs `acts` in turn and refuses what comes after them.
+fn server(acts: &[Act]) -> (Lister, Asked) {
+    let acts = Arc::new(Mutex::new(VecDeque::from(acts.to_vec())));
+    let asked = Asked::default();
+    let log = Arc::clone(&asked);
+    let service = service_fn(move |request: Request<Body>| {
+        locked(&log).push(request.uri().to_string());
+        let act = locked(&acts).pop_front().unwrap_or_else(|| status(418));
+        async move {
+            match act {
+                Act::Answer(code, header, body) => {
+                    let mut answer = Response::builder().status(code);
+                    if let Some((name, value)) = header {
+                        answer = answer.header(name, value);
+                    }
+                    Ok(answer.body(whole(body))?)
+                }
+                Act::Hang => std::future::pending().await,
+                Act::Reset => Err::<_, tower::BoxError>("connection reset".into()),
+                Act::BreakOff => {
+                    let pieces: [Result<Vec<u8>, std::io::Error>; 2] = [
+                        Ok(br#"{"kind":"PodList","items":[{"metadata":{"name":"lost"}},"#.to_vec()),
+                        Err(std::io::ErrorKind::ConnectionReset.into()),
+                    ];
+                    let frames = futures::stream::iter(pieces)
+                        .map_ok(|piece| http_body::Frame::data(Bytes::from(piece)));
+                    let body = http_body_util::StreamBody::new(frames);
+                    Ok(Response::new(body.boxed_unsync()))
+                }
+            }
+        }
+    });
+    let patience = Patience {
+        attempt: Duration::from_millis(200),
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(4),
+        retries: 3,
+    };
+    let lister = Lister::new(kube::Client::new(service, "default"), patience);
+    (lister, asked)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lists pods: their names, how it ended, and what was asked for.
+async fn list(
+    acts: &[Act],
+    selector: Option<&str>,
+) -> (Vec<String>, Result<Listing, String>, Vec<String>) {
+    let (lister, asked) = server(acts);
+    let mut names = Vec::new();
+    let ended = lister
+        .all("/api/v1/pods", selector, |pod: Pod| {
+            names.push(pod.metadata.name.unwrap_or_default());
+        })
+        .await
+        .map_err(|failure| failure.to_string());
+    let asked = locked(&asked).clone();
+    (names, ended, asked)
+}
+
+#[tokio::test]
+async fn pages_are_asked_for_by_their_tokens_escaped() {
+    let (names, ended, asked) = list(
+        &[page(&["a"], "x+/&limit=1"), page(&["b"], "")],
+        Some("app in (a,b)"),
+    )
+    .await;
+    assert_eq!(
+        (names, ended),
+        (vec!["a".into(), "b".into()], Ok(Listing::Whole))
+    );
+    assert_eq!(
+        asked,
+        [
+            "/api/v1/pods?limit=500&labelSelector=app%20in%20%28a%2Cb%29",
+            "/api/v1/pods?limit=500&labelSelector=app%20in%20%28a%2Cb%29&continue=x%2B%2F%26limit%3D1",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_may_pass_is_asked_for_again_and_no_pod_is_doubled() {
+    let throttled = Act::Answer(429, Some(("retry-after", "0")), String::new());
+    for trouble in [
+        throttled,
+        status(500),
+        status(503),
+        Act::Hang,
+        Act::Reset,
+        Act::BreakOff,
+    ] {
+        let acts = [
+            page(&["a"], "next"),
+            trouble.clone(),
+            trouble,
+            page(&["b"], ""),
+        ];
+        let (names, ended, asked) = list(&acts, None).await;
+        assert_eq!(
+            (names, ended),
+            (vec!["a".into(), "b".into()], Ok(Listing::Whole))
+        );
+        assert!(
+            asked[1..].iter().all(|uri| uri.ends_with("continue=next")),
+            "{asked:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_pass_ends_the_list_with_what_to_do() {
+    let four = |act: Act| vec![act.clone(), act.clone(), act.clone(), act];
+    let html = Act::Answer(200, None, "<html>PASSWORD=hunter2".into());
+    let odd = Act::Answer(
+        200,
+        None,
+        r#"{"kind":"PodList","items":[{"spec":{"nodeName":{"PASSWORD":"hunter2"}}}]}"#.into(),
+    );
+    let cut = Act::Answer(200, None, r#"{"kind":"PodList","items":[{"spec":"#.into());
+    let patient = Act::Answer(429, Some(("retry-after", "86400")), String::new());
+    for (acts, requests, says) in [
+        (four(status(500)), 4, "the API server answered 500"),
+        (four(Act::Hang), 4, "did not answer within 0.2 s"),
+        (four(Act::Reset), 4, "cannot be reached or broke off"),
+        (vec![patient], 1, "answered 429"),
+        (vec![status(401)], 1, "log in again"),
+        (
+            vec![status(403)],
+            1,
+            r#"ClusterRole with the rule {apiGroups: [""], resources: ["pods"], verbs: ["list"]}"#,
+        ),
+        (vec![html], 1, "the answer is not a list"),
+        (vec![odd], 1, "the answer is not a list"),
+        (four(cut), 4, "the answer is not a list"),
+    ] {
+        let (names, ended, asked) = list(&acts, None).await;
+        let error = ended.err().unwrap_or_default();
+        assert!(error.contains(says), "{says}: {error}");
+        assert!(
+            !error.contains("PASSWORD") && !error.contains("hunter2"),
+            "{error}"
+        );
+        assert_eq!((names.len(), asked.len()), (0, requests), "{says}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_list_goes_on_with_the_token_that_the_answer_carries() {
+    let acts = [
+        page(&["a"], "old"),
+        gone("fresh"),
+        page(&["b"], "later"),
+        page(&["c"], ""),
+    ];
+    let (names, ended, asked) = list(&acts, None).await;
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(ended, Ok(Listing::Whole));
+    assert!(asked[2].ends_with("continue=fresh"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn an_expired_list_without_a_new_token_is_to_be_started_over() {
+    for last in [gone(""), gone("old"), status(410)] {
+        let (_, ended, asked) = list(&[page(&["a"], "old"), last], None).await;
+        assert_eq!((ended, asked.len()), (Ok(Listing::Expired), 2));
+    }
+}
+
+/// The pods of a whole snapshot, or why there is none; and what was asked for.
+async fn snapshot(acts: &[Act], scope: Scope) -> (Result<Vec<String>, String>, Vec<String>) {
+    let (lister, asked) = server(acts);
+    let cluster = Cluster { lister, id: None };
+    let options = RowOptions {
+        owner_label: None,
+        default_platform: Platform::new("linux", "amd64"),
+    };
+    let snapshot = cluster.snapshot(scope, options).await;
+    let names = snapshot.map(|snapshot| {
+        let pods = snapshot.containers.iter();
+        pods.map(|row| row.pod.to_string()).collect()
+    });
+    let asked = locked(&asked).clone();
+    (names.map_err(|failure| failure.to_string()), asked)
+}
+
+fn running(names: &[&str], token: &str) -> Act {
+    let pod = |name: &&str| serde_json::json!({"metadata": {"name": name, "namespace": "a"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let items: Vec<_> = names.iter().map(pod).collect();
+    let list =
+        serde_json::json!({"kind": "PodList", "metadata": {"continue": token}, "items": items});
+    Act::Answer(200, None, list.to_string())
+}
+
+#[tokio::test]
+async fn a_list_that_is_started_over_holds_nothing_of_its_first_start() {
+    let acts = [
+        status(403),
+        running(&["deleted-since", "lives"], "old"),
+        gone(""),
+        running(&["lives"], ""),
+    ];
+    let (pods, asked) = snapshot(&acts, Scope::default()).await;
+    assert_eq!(pods, Ok(vec!["lives".into()]));
+    assert_eq!(asked[3], "/api/v1/pods?limit=500");
+    let acts = [status(403), gone(""), gone(""), gone("")];
+    let (pods, asked) = snapshot(&acts, Scope::default()).await;
+    assert!(pods.is_err_and(|error| error.contains("expired while it was read")));
+    assert_eq!(asked.len(), 4);
+}
+
+#[tokio::test]
+async fn namespaces_are_listed_one_by_one_and_one_that_fails_ends_the_run() {
+    let scope = Scope {
+        namespaces: vec!["a".into(), "b".into()],
+        ..Scope::default()
+    };
+    let acts = [status(403), running(&["p"], ""), status(403)];
+    let (pods, asked) = snapshot(&acts, scope).await;
+    assert!(pods.is_err_and(|error| error.contains("Role in namespace b with the rule")));
+    assert_eq!(
+        asked[1..],
+        [
+            "/api/v1/namespaces/a/pods?limit=500",
+            "/api/v1/namespaces/b/pods?limit=500"
+        ]
+    );
+}

@@ -1,0 +1,117 @@
+//! The live cluster: all its pods, and the nodes' platforms where they may be listed.
+//!
+//! Settings and a [`Scope`] flow in, a [`ClusterSnapshot`] flows out: whole, or not at all, since a
+//! part of a list would look like removals. Bodies are bounded and parsed by [`crate::pod`], so that
+//! nothing of a pod but the fields that it knows is ever held or logged.
+
+mod connect;
+mod list;
+#[cfg(test)]
+mod list_tests;
+
+pub use connect::{ConnectError, current_context, in_cluster};
+pub use list::{ListFailure, Problem};
+
+use self::list::{Lister, Listing, Patience};
+use crate::pod::{ListItem, Node, Pod};
+use crate::report::Scope;
+use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
+
+/// A list that expires without a token to go on from is started over this often; each time, all pages
+/// are asked for again. The API server keeps a list for five minutes (etcd's compaction interval).
+const STARTS: usize = 3;
+
+/// A connection to the cluster that the kubeconfig or the service account names.
+pub struct Cluster {
+    lister: Lister,
+    id: Option<String>,
+}
+
+impl Cluster {
+    /// Prepares the connection to the kubeconfig's context, or to the cluster that we run in; nothing
+    /// is sent yet.
+    pub async fn connect(context: Option<&str>) -> Result<Self, ConnectError> {
+        let (client, id) = connect::client(context).await?;
+        let lister = Lister::new(client, Patience::default());
+        Ok(Self { lister, id })
+    }
+
+    /// Lists the pods of a scope, and all nodes where that is allowed.
+    pub async fn snapshot(
+        &self,
+        scope: Scope,
+        options: RowOptions,
+    ) -> Result<ClusterSnapshot, ListFailure> {
+        let mut nodes = SnapshotBuilder::new(scope.clone(), options);
+        match self
+            .lister
+            .all("/api/v1/nodes", None, |node: Node| nodes.add_node(node))
+            .await
+        {
+            Ok(_) => {}
+            Err(failure) if failure.is_forbidden() => {
+                tracing::warn!(
+                    "{failure}; until then platforms come from node selectors or --default-platform"
+                );
+            }
+            Err(failure) => return Err(failure),
+        }
+        for _ in 1..STARTS {
+            if let Some(builder) = self.pods(&scope, nodes.clone()).await? {
+                return Ok(builder.finish(self.id.clone()));
+            }
+            tracing::warn!("the list of pods expired while it was read: it is started over");
+        }
+        match self.pods(&scope, nodes).await? {
+            Some(builder) => Ok(builder.finish(self.id.clone())),
+            None => Err(ListFailure::expired(Pod::PLURAL)),
+        }
+    }
+
+    /// Whether a kind may be listed in a scope: asks for the first item only.
+    pub async fn may_list<T: ListItem>(&self, scope: &Scope) -> Result<(), ListFailure> {
+        for path in paths(T::PLURAL, scope) {
+            self.lister
+                .first::<T>(&path, scope.selector.as_deref())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// All pods of a scope; none if the list expired.
+    async fn pods(
+        &self,
+        scope: &Scope,
+        mut builder: SnapshotBuilder,
+    ) -> Result<Option<SnapshotBuilder>, ListFailure> {
+        for path in paths(Pod::PLURAL, scope) {
+            let mut found = false;
+            let listing = self
+                .lister
+                .all(&path, scope.selector.as_deref(), |pod: Pod| {
+                    found = true;
+                    builder.add_pod(pod);
+                })
+                .await?;
+            if let Listing::Expired = listing {
+                return Ok(None);
+            }
+            if !found {
+                tracing::warn!(
+                    path,
+                    "no pods here: check the namespace's name and --selector"
+                );
+            }
+        }
+        Ok(Some(builder))
+    }
+}
+
+/// What is asked for: one list, or one for each namespace, for which a Role suffices.
+fn paths(plural: &str, scope: &Scope) -> Vec<String> {
+    if plural != Pod::PLURAL || scope.namespaces.is_empty() {
+        return vec![format!("/api/v1/{plural}")];
+    }
+    let path = |namespace: &String| format!("/api/v1/namespaces/{namespace}/{plural}");
+    scope.namespaces.iter().map(path).collect()
+}
