@@ -2,6 +2,8 @@
 
 mod fixtures;
 mod harness;
+#[path = "harness/night.rs"]
+mod night;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,43 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use fixtures::{distributions, images, pods, scale};
+use fixtures::{images, scale};
 use harness::object_store::{ACCESS_KEY, BUCKET, ObjectStore, SECRET_KEY};
 use harness::proxy::{Fault, Proxy};
 use harness::registry::Registry;
-use harness::{Result, crane, program, stderr, succeed};
-
-/// A folder with a pod list of one image that a registry holds.
-struct Night {
-    folder: tempfile::TempDir,
-    registry: Registry,
-}
-
-impl Night {
-    fn new() -> Result<Self> {
-        let registry = Registry::start()?;
-        let image = images::ImageSpec::new(images::Platform::linux("amd64"))
-            .layer(distributions::debian_12())
-            .build();
-        let reference = format!("{}/shop/catalog:1.0.0", registry.address);
-        fixtures::registry::push(&image, &crane()?, &reference)?;
-        let container = pods::Container::new("app", &reference).running(image.digest());
-        let pod = pods::Pod::new("shop", pods::Workload::deployment("catalog", 1), 0);
-        let list = fixtures::manifests::pod_list(&[pod.container(container)])?;
-        let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("pods.json"), list)?;
-        Ok(Self { folder, registry })
-    }
-
-    fn pods(&self) -> PathBuf {
-        self.folder.path().join("pods.json")
-    }
-
-    /// How many requests the registry has answered.
-    fn requests(&self) -> Result<usize> {
-        Ok(self.registry.log()?.lines().count())
-    }
-}
+use harness::{Result, crane, files_below, program, stderr, succeed};
+use night::Night;
 
 fn snapshot(pods: &Path, store: &str) -> Result<Command> {
     harness::snapshot_of(pods, Path::new(store))
@@ -53,22 +24,6 @@ fn snapshot(pods: &Path, store: &str) -> Result<Command> {
 
 fn store(prefix: &str) -> String {
     format!("s3://{BUCKET}/{prefix}")
-}
-
-fn files_below(folder: &Path) -> Result<BTreeSet<String>> {
-    let mut files = BTreeSet::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(next)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.insert(path.strip_prefix(folder)?.display().to_string());
-            }
-        }
-    }
-    Ok(files)
 }
 
 fn list(server: &ObjectStore, store: &str) -> Result<String> {
@@ -245,7 +200,7 @@ fn a_store_that_cannot_be_written_to_ends_the_run_before_any_image_is_inspected(
                 command.env(name, value);
             }
         }
-        command.env("HOME", night.folder.path());
+        command.env("HOME", night.folder());
         let output = command.env("IMAGE_CENSUS_LOG_LEVEL", "trace").output()?;
         let said = stderr(&output);
         let last = said.lines().last().unwrap_or_default();

@@ -5,7 +5,7 @@ mod harness;
 use std::path::Path;
 use std::process::Output;
 
-use harness::{Result, program, root, rows, snapshot_of, stderr, succeed};
+use harness::{Result, program, root, rows, snapshot_of, succeed};
 
 fn snapshot(folder: &Path, pods: &str) -> Result<Output> {
     let file = folder.join("pods.json");
@@ -41,66 +41,6 @@ fn the_demo_runs_twice_and_its_rows_are_true() -> Result {
         ("monitoring/node-exporter", "ok   "),
     ] {
         assert_eq!(cells(image).as_deref(), Some(expected), "{image}");
-    }
-    Ok(())
-}
-
-#[test]
-fn hostile_references_are_invalid_rows_and_no_arguments() -> Result {
-    let folder = tempfile::tempdir()?;
-    let images = [
-        "--insecure",
-        "-v",
-        "",
-        "a b",
-        "a;id",
-        "$(id)",
-        "`id`",
-        "host.example/../../a:b",
-        "host.example//a",
-        "http://host.example/a",
-        "user:pass@host.example/a",
-        "127.1/a",
-        "0x7f.1/a",
-        "2130706433:80/a",
-        "[::1/a",
-        "[fe80::1%25eth0]/a",
-        "host.example:0/a",
-        "host.example:99999/a",
-        "host.example/A",
-        "host.example/a:-x",
-        "a@sha512:00",
-        "a@sha256:00",
-        "\u{202e}gnp.exe",
-        "a\nb",
-        "é/b",
-        "host.example/a%2f..",
-        "=cmd|' /C calc'!A0",
-        "@SUM(A1)",
-        "host..example/a",
-        "host.example/a___b",
-    ];
-    let containers: Vec<_> = images
-        .iter()
-        .enumerate()
-        .map(|(n, image)| serde_json::json!({"name": format!("c{n:02}"), "image": image}))
-        .collect();
-    let pods = serde_json::json!({"kind": "List", "items": [{"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": containers}}]});
-    let output = snapshot(folder.path(), &pods.to_string())?;
-    assert!(output.status.success(), "{}", stderr(&output));
-    let rows = rows(&folder.path().join("store"))?;
-    assert_eq!(rows.len(), images.len());
-    for row in rows {
-        assert_eq!(
-            (&*row["inspection_status"], &*row["error_kind"]),
-            ("failed", "invalid"),
-            "{row:?}"
-        );
-        assert!(
-            !row["image"].starts_with(['=', '+', '-', '@'])
-                && !row["image"].contains(['\n', '\u{202e}']),
-            "{row:?}"
-        );
     }
     Ok(())
 }

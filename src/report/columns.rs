@@ -1,5 +1,9 @@
-//! The columns of the CSV files: names, types and descriptions, from which the rows, the Table
-//! Schemas and the documentation are made. New columns only ever come at the end.
+//! The columns of the CSV files: names, types, closed lists and descriptions, from which the rows, the
+//! Table Schemas and the documentation are made. New columns only ever come at the end.
+
+use super::schema::names;
+use super::{ContainerType, DigestSource, ErrorKind, InspectionStatus, PlatformSource};
+use crate::os::EolStatus;
 
 /// Type of a column, in the words of Table Schema v2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub enum ColumnType {
 }
 
 /// A column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Column {
     /// Its name in the first line.
     pub name: &'static str,
@@ -23,6 +27,10 @@ pub struct Column {
     pub column_type: ColumnType,
     /// What stands in it.
     pub description: &'static str,
+    /// Whether no row leaves it empty, whatever pods and registries say.
+    pub required: bool,
+    /// The names of the type that it is written from, where the list is closed.
+    pub values: Option<fn() -> Vec<std::string::String>>,
 }
 
 const fn column(name: &'static str, column_type: ColumnType, description: &'static str) -> Column {
@@ -30,14 +38,33 @@ const fn column(name: &'static str, column_type: ColumnType, description: &'stat
         name,
         column_type,
         description,
+        required: false,
+        values: None,
+    }
+}
+
+impl Column {
+    const fn required(self) -> Self {
+        Self {
+            required: true,
+            ..self
+        }
+    }
+
+    const fn one_of(self, values: fn() -> Vec<std::string::String>) -> Self {
+        Self {
+            values: Some(values),
+            ..self
+        }
     }
 }
 
 use ColumnType::{Date, Datetime, Integer, String};
 
-const RUN_ID: Column = column("run_id", String, "The run; joins rows to a manifest");
-const SNAPSHOT_TIME: Column = column("snapshot_time", Datetime, "Start of the listing, UTC");
-const CLUSTER_NAME: Column = column("cluster_name", String, "The cluster");
+const RUN_ID: Column = column("run_id", String, "The run; joins rows to a manifest").required();
+const SNAPSHOT_TIME: Column =
+    column("snapshot_time", Datetime, "Start of the listing, UTC").required();
+const CLUSTER_NAME: Column = column("cluster_name", String, "The cluster").required();
 const NAMESPACE: Column = column("namespace", String, "The pod's namespace");
 const WORKLOAD_KIND: Column = column(
     "workload_kind",
@@ -46,7 +73,9 @@ const WORKLOAD_KIND: Column = column(
 );
 const WORKLOAD_NAME: Column = column("workload_name", String, "Its name");
 const CONTAINER: Column = column("container", String, "The container's name");
-const CONTAINER_TYPE: Column = column("container_type", String, "container, init or ephemeral");
+const CONTAINER_TYPE: Column = column("container_type", String, "container, init or ephemeral")
+    .one_of(names::<ContainerType>)
+    .required();
 const OWNER: Column = column(
     "owner",
     String,
@@ -66,7 +95,7 @@ const MANIFEST_DIGEST: Column = column(
     String,
     "Digest of the platform's manifest: the image's identity",
 );
-const PLATFORM: Column = column("platform", String, "The node's platform");
+const PLATFORM: Column = column("platform", String, "The node's platform").required();
 const OS: Column = column("os", String, "The image's operating system");
 const ARCHITECTURE: Column = column("architecture", String, "The image's architecture");
 const OS_VERSION: Column = column(
@@ -87,15 +116,19 @@ const EOL_STATUS: Column = column(
     "eol_status",
     String,
     "supported, ending, extended, eol, rolling or unknown",
-);
+)
+.one_of(names::<EolStatus>);
 const EOL_DATE: Column = column("eol_date", Date, "End of ordinary support");
 const EOL_EXTENDED_DATE: Column = column("eol_extended_date", Date, "End of extended support");
 const INSPECTION_STATUS: Column = column(
     "inspection_status",
     String,
     "ok, partial, failed or skipped",
-);
-const ERROR_KIND: Column = column("error_kind", String, "Why it was not inspected");
+)
+.one_of(names::<InspectionStatus>)
+.required();
+const ERROR_KIND: Column =
+    column("error_kind", String, "Why it was not inspected").one_of(names::<ErrorKind>);
 const ERROR_MESSAGE: Column = column(
     "error_message",
     String,
@@ -129,11 +162,14 @@ pub const CONTAINER_COLUMNS: &[Column] = &[
         "digest_source",
         String,
         "status, reference, tag or image_id",
-    ),
+    )
+    .one_of(names::<DigestSource>),
     MANIFEST_DIGEST,
     column("image_id", String, "imageID as the node reported it"),
     PLATFORM,
-    column("platform_source", String, "node, selector or default"),
+    column("platform_source", String, "node, selector or default")
+        .one_of(names::<PlatformSource>)
+        .required(),
     OS,
     ARCHITECTURE,
     OS_VERSION,
@@ -188,8 +224,8 @@ pub const WORKLOAD_COLUMNS: &[Column] = &[
     CONTAINER,
     CONTAINER_TYPE,
     OWNER,
-    column("pods", Integer, "Pods with this container and image"),
-    column("pods_running", Integer, "Those of them in phase Running"),
+    column("pods", Integer, "Pods with this container and image").required(),
+    column("pods_running", Integer, "Those of them in phase Running").required(),
     IMAGE,
     REGISTRY,
     REPOSITORY,

@@ -1,6 +1,7 @@
 //! The schemas of all files, made from the types and the column tables.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
 
 use super::{CONTAINER_COLUMNS, Column, ColumnType, Manifest, ReportDocument, WORKLOAD_COLUMNS};
 
@@ -36,8 +37,18 @@ fn table_schema(columns: &[Column]) -> Value {
             };
             let mut field =
                 json!({"name": column.name, "type": kind, "description": column.description});
-            if let (Some(format), Some(field)) = (format, field.as_object_mut()) {
-                field.insert("format".into(), format.into());
+            if let Some(format) = format {
+                field["format"] = json!(format);
+            }
+            let mut constraints = Map::new();
+            if column.required {
+                constraints.insert("required".into(), json!(true));
+            }
+            if let Some(values) = column.values {
+                constraints.insert("enum".into(), json!(values()));
+            }
+            if !constraints.is_empty() {
+                field["constraints"] = constraints.into();
             }
             field
         })
@@ -48,4 +59,20 @@ fn table_schema(columns: &[Column]) -> Value {
         "fieldsMatch": "subset",
         "missingValues": [""],
     })
+}
+
+/// The names of an enum without data, as its schema lists them: described variants one by one as
+/// `const`, the others together as `enum`.
+pub(super) fn names<T: JsonSchema>() -> Vec<String> {
+    fn collect(schema: &Value, names: &mut Vec<String>) {
+        for choice in schema["oneOf"].as_array().into_iter().flatten() {
+            collect(choice, names);
+        }
+        let listed = schema["enum"].as_array().into_iter().flatten();
+        let texts = listed.chain(schema.get("const")).filter_map(Value::as_str);
+        names.extend(texts.map(Into::into));
+    }
+    let mut names = Vec::new();
+    collect(&json!(schemars::schema_for!(T)), &mut names);
+    names
 }

@@ -12,6 +12,9 @@ use tempfile::NamedTempFile;
 
 use super::{ObjectReader, ObjectWriter, Store, StoreError};
 
+const CREATE_FOLDER: &str = "create the folder";
+const IN_THE_WAY: &str = "a file is in the way; remove it or choose another --store";
+
 /// A folder.
 pub struct LocalStore {
     root: PathBuf,
@@ -26,7 +29,7 @@ impl LocalStore {
     fn begin(&self, key: &str) -> Result<Box<LocalWriter>, StoreError> {
         let path = self.root.join(key);
         let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(|e| failed("create the folder", folder, e))?;
+        fs::create_dir_all(folder).map_err(|e| failed(CREATE_FOLDER, folder, e))?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".image-census-").suffix(".part");
         #[cfg(unix)]
@@ -151,6 +154,9 @@ impl Store for LocalStore {
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> StoreError {
     let advice = match source.kind() {
+        // A folder that is there already is no error, so this is something else under its name.
+        io::ErrorKind::AlreadyExists if action == CREATE_FOLDER => IN_THE_WAY,
+        io::ErrorKind::NotADirectory => IN_THE_WAY,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "the disk is full; free some space or choose another --store"
         }

@@ -9,11 +9,14 @@
 )]
 
 pub(crate) mod control_plane;
+pub(crate) mod mounts;
 pub(crate) mod object_store;
 pub(crate) mod proxy;
+pub(crate) mod readers;
 pub(crate) mod registry;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -57,11 +60,16 @@ pub(crate) fn program() -> Command {
 
 /// `snapshot` of a pod list into a store, with the cluster name `test`.
 pub(crate) fn snapshot_of(pods: &Path, store: &Path) -> Result<Command> {
+    Ok(snapshot_with(&crane()?, pods, store))
+}
+
+/// The same with another crane.
+pub(crate) fn snapshot_with(crane: &Path, pods: &Path, store: &Path) -> Command {
     let mut command = program();
     command.args(["snapshot", "--cluster-name", "test", "--pods"]);
     command.arg(pods).arg("--store").arg(store);
-    command.arg("--crane").arg(crane()?);
-    Ok(command)
+    command.arg("--crane").arg(crane);
+    command
 }
 
 /// Runs a command that must succeed; its output.
@@ -87,6 +95,28 @@ pub(crate) fn get(store: &Path, run: &str, format: &str) -> Result<String> {
             .args(["get", run, "--format", format, "--store"])
             .arg(store),
     )
+}
+
+/// The runs of a store, as `list` shows them.
+pub(crate) fn list(store: &Path) -> Result<String> {
+    succeed(program().args(["list", "--store"]).arg(store))
+}
+
+/// All files below a folder, by their path in it.
+pub(crate) fn files_below(folder: &Path) -> Result<BTreeSet<String>> {
+    let mut files = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(folder)?.display().to_string());
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// The rows of a store's newest run.

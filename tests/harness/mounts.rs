@@ -1,0 +1,80 @@
+//! A folder under which other file systems are mounted, seen by one command only: a full disk, a
+//! read-only one.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::Result;
+
+/// Runs the mounts, then the program with its arguments, then notes which files there are; the exit
+/// code is the program's. A mount that fails is 99.
+const SCRIPT: &str = r#"
+eval "$MOUNTS" || exit 99
+"$@"
+code=$?
+find "$FOLDER" ! -type d -printf '%P\n' >"$FOUND"
+exit "$code"
+"#;
+
+/// What became of a command, and the files in the folder after it.
+pub(crate) struct Mounted {
+    pub(crate) output: Output,
+    pub(crate) files: Vec<String>,
+}
+
+/// Runs `command` in a mount namespace of its own, after the shell commands `mounts`, which find the
+/// folder as `$FOLDER`. The mounts end with the command.
+pub(crate) fn run(folder: &Path, mounts: &str, command: &Command) -> Result<Mounted> {
+    let found = tempfile::NamedTempFile::new()?;
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--propagation", "private"]);
+    if !is_root() {
+        // In a user namespace of its own anybody may mount.
+        unshare.arg("--map-root-user");
+    }
+    unshare.args(["sh", "-c", SCRIPT, "sh"]);
+    unshare.arg(command.get_program()).args(command.get_args());
+    copy_environment(command, &mut unshare);
+    unshare
+        .env("MOUNTS", mounts)
+        .env("FOLDER", folder)
+        .env("FOUND", found.path());
+    let output = unshare.output()?;
+    if output.status.code() == Some(99) {
+        return Err(format!("{mounts}: {}", super::stderr(&output)).into());
+    }
+    let files = std::fs::read_to_string(found.path())?;
+    let mut files: Vec<_> = files.lines().map(Into::into).collect();
+    files.sort();
+    Ok(Mounted { output, files })
+}
+
+/// `command` as somebody for whom the permissions of folders hold: root passes by them unless it
+/// gives up the capabilities for that.
+pub(crate) fn under_permissions(command: &Command) -> Command {
+    if !is_root() {
+        let mut same = Command::new(command.get_program());
+        same.args(command.get_args());
+        copy_environment(command, &mut same);
+        return same;
+    }
+    let mut setpriv = Command::new("setpriv");
+    setpriv.arg("--bounding-set=-dac_override,-dac_read_search");
+    setpriv.arg(command.get_program()).args(command.get_args());
+    copy_environment(command, &mut setpriv);
+    setpriv
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn copy_environment(from: &Command, to: &mut Command) {
+    for (name, value) in from.get_envs() {
+        match value {
+            Some(value) => to.env::<&OsStr, &OsStr>(name, value),
+            None => to.env_remove(name),
+        };
+    }
+}
