@@ -11,11 +11,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Error text beyond this is not kept: 16 KiB hold every message that crane makes by itself.
 const MAX_STDERR_BYTES: u64 = 16 * 1024;
+
+/// How long error text may still arrive after the process and its group have ended.
+const STDERR_TIME: Duration = Duration::from_secs(1);
 
 /// What a process may take.
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +139,7 @@ pub(super) async fn run<T: Send + 'static>(
         max_bytes: limits.max_bytes,
     };
     let mut reader = tokio::task::spawn_blocking(move || read(&mut output));
-    let errors = tokio::spawn(async move {
+    let mut errors = tokio::spawn(async move {
         let mut text = Vec::new();
         let mut start = stderr.take(MAX_STDERR_BYTES);
         let _ = start.read_to_end(&mut text).await;
@@ -170,7 +173,11 @@ pub(super) async fn run<T: Send + 'static>(
     if progress.too_large.load(Ordering::Relaxed) {
         end(Ended::TooLarge, &mut ended);
     }
-    // The pipe is closed: a process that still writes ends by SIGPIPE. One that hangs is killed.
+    // The pipe is closed: a process that still writes ends by SIGPIPE. One that waits for its server
+    // would not notice that nobody reads on.
+    if !progress.at_end.load(Ordering::Relaxed) {
+        group.kill();
+    }
     let status = tokio::select! {
         status = child.wait() => status?,
         () = sleep_until(deadline), if ended.is_none() => { end(Ended::Time, &mut ended); child.wait().await? }
@@ -179,7 +186,14 @@ pub(super) async fn run<T: Send + 'static>(
     // Helpers of the process that still hold its stderr end with the group.
     group.kill();
     group.0 = None;
-    let stderr = errors.await.unwrap_or_default();
+    // A helper that left the group, such as an agent, may keep stderr open for ever.
+    let stderr = match timeout(STDERR_TIME, &mut errors).await {
+        Ok(text) => text.unwrap_or_default(),
+        Err(_) => {
+            errors.abort();
+            String::new()
+        }
+    };
     let read_to_end = progress.at_end.load(Ordering::Relaxed);
     Ok(Outcome {
         value,
