@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::diff::ChangeKind;
 use crate::image::Platform;
 use crate::os::LayerPolicy;
 use crate::report::Scope;
 use crate::storage::{
     Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
 };
+use crate::trend::By;
 
 /// What operating system does each container of a Kubernetes cluster really run?
 #[derive(Debug, Parser)]
@@ -73,6 +75,12 @@ pub enum Command {
     List(ListArgs),
     /// Print or download one run, verified
     Get(GetArgs),
+    /// Show what changed between two runs
+    Diff(DiffArgs),
+    /// Show counts per day over a period
+    Trend(TrendArgs),
+    /// Remove old runs by retention rules
+    Prune(PruneArgs),
     /// Find out before the night whether a snapshot would work: cluster, crane, store
     Check(CheckArgs),
     /// Print a completion script for a shell
@@ -228,14 +236,14 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub crane: CraneArgs,
     /// How the answers are printed
-    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = CheckFormat::Table)]
-    pub format: CheckFormat,
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
 }
 
-/// How `check` prints.
+/// How a table is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
-    /// A line for each check
+pub enum TableFormat {
+    /// For people
     Table,
     /// For scripts
     Json,
@@ -313,6 +321,27 @@ pub struct SnapshotArgs {
         default_value_t = 90
     )]
     pub eol_warn_days: u32,
+    /// Ask for everything anew instead of using what the last run knows
+    #[arg(long, env = "IMAGE_CENSUS_NO_REUSE", help_heading = "Reuse")]
+    pub no_reuse: bool,
+    /// Oldest facts that are used; each image is renewed at an age of its own from half of this on
+    #[arg(long, env = "IMAGE_CENSUS_REUSE_MAX_AGE", value_name = "TIME", default_value = "30d", value_parser = age, help_heading = "Reuse")]
+    pub reuse_max_age: TimeDelta,
+    /// Sign manifests with the key in this file, and reuse only runs that it has signed
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_SIGNING_KEY_FILE",
+        value_name = "FILE",
+        help_heading = "Reuse"
+    )]
+    pub signing_key_file: Option<PathBuf>,
+    /// Believe the last run although the cluster's certificate authority is another: after a renewal, once
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_ACCEPT_NEW_CLUSTER_ID",
+        help_heading = "Reuse"
+    )]
+    pub accept_new_cluster_id: bool,
     /// Do not rewrite `latest`
     #[arg(long, env = "IMAGE_CENSUS_NO_LATEST")]
     pub no_latest: bool,
@@ -330,6 +359,188 @@ pub struct ListArgs {
     /// Only this cluster
     #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
     pub cluster: Option<ClusterName>,
+    /// Show each cluster's last complete run, and exit with 1 if one is older than this
+    #[arg(long, env = "IMAGE_CENSUS_MAX_AGE", value_name = "TIME", value_parser = age)]
+    pub max_age: Option<TimeDelta>,
+    /// How the runs are printed
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+}
+
+/// `diff`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  image-census diff                        the newest complete run against the last of an earlier day
+  image-census diff yesterday latest       two runs by name
+  image-census diff 2026-11-01 2026-11-22  two days
+  image-census diff old.json new.json      two reports in files
+  image-census diff --cluster prod --against staging")]
+pub struct DiffArgs {
+    /// The earlier run, or a report in a file [default: the last complete run of an earlier day]
+    pub old: Option<String>,
+    /// The later run, or a report in a file [default: the newest complete run]
+    pub new: Option<String>,
+    /// Where to look.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Which cluster, where the store holds several
+    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+    /// Compare with this cluster's runs
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_AGAINST",
+        value_name = "NAME",
+        requires = "cluster"
+    )]
+    pub against: Option<ClusterName>,
+    /// Only this kind of change; may be given more than once
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_ONLY",
+        value_name = "KIND",
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub only: Vec<ChangeKind>,
+    /// Only this namespace; may be given more than once
+    #[arg(long, env = "IMAGE_CENSUS_NAMESPACE", value_name = "NAME", value_delimiter = ',', value_parser = namespace)]
+    pub namespace: Vec<String>,
+    /// List Jobs without a CronJob, pods that have run to completion and debug containers, too
+    #[arg(long, env = "IMAGE_CENSUS_INCLUDE_TRANSIENT")]
+    pub include_transient: bool,
+    /// Compare runs of different scopes, as far as both listed
+    #[arg(long, env = "IMAGE_CENSUS_ALLOW_SCOPE_MISMATCH")]
+    pub allow_scope_mismatch: bool,
+    /// Compare although the cluster's certificate authority is another: after a renewal
+    #[arg(long, env = "IMAGE_CENSUS_ACCEPT_NEW_CLUSTER_ID")]
+    pub accept_new_cluster_id: bool,
+    /// Exit with 4 if something changed
+    #[arg(long, env = "IMAGE_CENSUS_EXIT_CODE")]
+    pub exit_code: bool,
+    /// How the changes are printed
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = DiffFormat::Table)]
+    pub format: DiffFormat,
+    /// Write to this file instead of stdout
+    #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// How `diff` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// For people
+    Table,
+    /// A row for each change and kind
+    Csv,
+    /// For scripts
+    Json,
+    /// For pull requests and chats
+    Markdown,
+}
+
+/// `trend`.
+#[derive(Debug, Args)]
+pub struct TrendArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Which cluster, where the store holds several
+    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+    /// What is counted by
+    #[arg(long, env = "IMAGE_CENSUS_BY", value_enum, default_value_t = By::EolStatus)]
+    pub by: By,
+    /// How many days, up to the last
+    #[arg(long, env = "IMAGE_CENSUS_DAYS", value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_600), conflicts_with = "since")]
+    pub days: u32,
+    /// The first day
+    #[arg(long, env = "IMAGE_CENSUS_SINCE", value_name = "DATE")]
+    pub since: Option<NaiveDate>,
+    /// The last day [default: that of the newest run]
+    #[arg(long, env = "IMAGE_CENSUS_UNTIL", value_name = "DATE")]
+    pub until: Option<NaiveDate>,
+    /// Count runs of other scopes than the newest's, too
+    #[arg(long, env = "IMAGE_CENSUS_ALLOW_SCOPE_MISMATCH")]
+    pub allow_scope_mismatch: bool,
+    /// How the counts are printed
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TrendFormat::Table)]
+    pub format: TrendFormat,
+    /// Write to this file instead of stdout
+    #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// How `trend` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TrendFormat {
+    /// A line a day
+    Table,
+    /// A row for each day and value
+    Csv,
+    /// For scripts
+    Json,
+}
+
+/// `prune`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The newest run and the newest complete run are always kept. Runs that were cut off count for
+--keep-last only. Runs of different scopes are judged apart."
+)]
+pub struct PruneArgs {
+    /// Where to remove.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Which cluster, where the store holds several
+    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+    /// Keep the newest N runs
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_KEEP_LAST",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub keep_last: u32,
+    /// Keep the newest run of each of the newest N days that have one
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_KEEP_DAILY",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub keep_daily: u32,
+    /// The same for weeks (Monday to Sunday)
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_KEEP_WEEKLY",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub keep_weekly: u32,
+    /// The same for months
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_KEEP_MONTHLY",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub keep_monthly: u32,
+    /// The same for years
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_KEEP_YEARLY",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub keep_yearly: u32,
+    /// Show what would be removed, and remove nothing
+    #[arg(long, short = 'n', env = "IMAGE_CENSUS_DRY_RUN")]
+    pub dry_run: bool,
+    /// How it is printed
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
 }
 
 /// `get`.
@@ -362,6 +573,8 @@ pub enum GetFormat {
     Workloads,
     /// The report
     Json,
+    /// What changed since the last complete run of an earlier day
+    Diff,
     /// The run's manifest
     Manifest,
 }
@@ -373,6 +586,7 @@ impl GetFormat {
             Self::Table | Self::Csv => Format::Csv,
             Self::Workloads => Format::Workloads,
             Self::Json => Format::Json,
+            Self::Diff => Format::Diff,
             Self::Manifest => Format::Manifest,
         }
     }
@@ -392,9 +606,26 @@ fn namespace(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// `90s`, `45m`, `2h`.
+/// `90s`, `45m`, `2h`: over 0 and at most 7 days.
 fn duration(text: &str) -> Result<Duration, &'static str> {
-    const HELP: &str = "write a time as a number with a unit, e.g. 500ms, 90s, 45m or 2h";
+    match time(text)? {
+        time if time.is_zero() || time > Duration::from_secs(7 * 86_400) => {
+            Err("a time is over 0 and at most 7 days")
+        }
+        time => Ok(time),
+    }
+}
+
+/// `36h`, `30d`: at most ten years.
+fn age(text: &str) -> Result<TimeDelta, &'static str> {
+    match TimeDelta::from_std(time(text)?) {
+        Ok(age) if age <= TimeDelta::days(3_660) => Ok(age),
+        _ => Err("an age is at most ten years"),
+    }
+}
+
+fn time(text: &str) -> Result<Duration, &'static str> {
+    const HELP: &str = "write a time as a number with a unit, e.g. 500ms, 90s, 45m, 2h or 30d";
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(HELP)?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| HELP)?;
@@ -403,10 +634,9 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(HELP),
     };
-    match number.checked_mul(milliseconds) {
-        Some(time @ 1..=604_800_000) => Ok(Duration::from_millis(time)),
-        _ => Err("a time is over 0 and at most 7 days"),
-    }
+    let milliseconds = number.checked_mul(milliseconds).ok_or(HELP)?;
+    Ok(Duration::from_millis(milliseconds))
 }

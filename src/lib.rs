@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod commands;
+pub mod diff;
 pub mod history;
 pub mod image;
 pub mod inspect;
@@ -14,5 +15,7 @@ pub mod os;
 pub mod pod;
 pub mod registry;
 pub mod report;
+pub mod reuse;
 pub mod snapshot;
 pub mod storage;
+pub mod trend;

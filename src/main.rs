@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::from(1),
         Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Ok(Outcome::Different) => ExitCode::from(4),
         Err(error) if error.is::<Abandoned>() => ExitCode::from(130),
         // A reader of our output that has seen enough is no failure.
         Err(error) if is_closed_output(&error) => ExitCode::SUCCESS,
@@ -52,6 +53,9 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         }
         Command::List(arguments) => commands::list(&arguments, out).await,
         Command::Get(arguments) => commands::get(&arguments, out).await,
+        Command::Diff(arguments) => commands::diff(&arguments, out).await,
+        Command::Trend(arguments) => commands::trend(&arguments, out).await,
+        Command::Prune(arguments) => commands::prune(&arguments, out).await,
         Command::Check(arguments) => commands::check(&arguments, out).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "image-census", out);

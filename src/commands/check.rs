@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, cluster_name, connect, open_store};
-use crate::cli::{CheckArgs, CheckFormat};
+use crate::cli::{CheckArgs, TableFormat};
 use crate::history;
 use crate::pod::{Node, Pod};
 use crate::registry::{Crane, CraneSettings};
@@ -42,7 +42,7 @@ pub async fn check(arguments: &CheckArgs, out: &mut dyn Write) -> anyhow::Result
 
     let failed = answers.iter().any(|answer| answer.status == Status::Failed);
     match arguments.format {
-        CheckFormat::Table => {
+        TableFormat::Table => {
             for Answer {
                 check,
                 status,
@@ -57,7 +57,7 @@ pub async fn check(arguments: &CheckArgs, out: &mut dyn Write) -> anyhow::Result
                 writeln!(out, "{status:<8}{check:<12}{detail}")?;
             }
         }
-        CheckFormat::Json => {
+        TableFormat::Json => {
             let document = serde_json::json!({"ok": !failed, "checks": answers});
             writeln!(out, "{document:#}")?;
         }

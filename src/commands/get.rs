@@ -1,14 +1,12 @@
 //! `get`: one run's file, verified before a byte of it is shown.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Read, Seek, Write};
 
 use anyhow::{Context, bail};
-use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt;
 
-use super::{Outcome, open_store};
+use super::{Outcome, folder_of, open_store, scratch_file, write_output};
 use crate::cli::{GetArgs, GetFormat};
 use crate::history;
 use crate::image::Sha256Writer;
@@ -22,18 +20,19 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub async fn get(arguments: &GetArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let store = open_store(&arguments.store).await?;
     let store = store.as_ref();
-    let run = history::find(store, &arguments.run, arguments.cluster.as_ref()).await?;
+    let runs = history::runs_of_one(store, arguments.cluster.as_ref()).await?;
+    let run = history::find(store, &arguments.run, &runs).await?;
     let (manifest, text) = history::manifest_with_text(store, &run).await?;
-    let folder = scratch_folder(arguments.output.as_deref());
+    let folder = arguments
+        .output
+        .as_deref()
+        .map_or_else(std::env::temp_dir, folder_of);
     let mut copy = scratch_file(&folder)?;
     let format = arguments.format.file();
     if format == Format::Manifest {
         copy.write_all(&text)?;
     } else {
-        let entry = manifest
-            .files
-            .iter()
-            .find(|file| file.format == format.name());
+        let entry = manifest.file(format);
         let entry =
             entry.with_context(|| format!("run {} has no {} file", run.run, format.name()))?;
         let key = run.object(format);
@@ -49,45 +48,20 @@ pub async fn get(arguments: &GetArgs, out: &mut dyn Write) -> anyhow::Result<Out
         }
     }
     copy.rewind()?;
-    match &arguments.output {
-        None if arguments.format == GetFormat::Table => print_table(copy.as_file_mut(), out)?,
-        None => {
+    match (&arguments.output, arguments.format) {
+        (output, GetFormat::Table) => write_output(output.as_deref(), out, |out| {
+            print_table(copy.as_file_mut(), out)
+        })?,
+        (None, _) => {
             std::io::copy(&mut copy, out)?;
         }
-        Some(path) => {
-            let whole = if arguments.format == GetFormat::Table {
-                let mut table = scratch_file(&folder)?;
-                let mut writer = BufWriter::new(table.as_file_mut());
-                print_table(copy.as_file_mut(), &mut writer)?;
-                writer.flush()?;
-                drop(writer);
-                table
-            } else {
-                copy
-            };
-            // A rename: a link at this path is replaced, not followed.
-            whole
-                .persist(path)
+        // A rename: a link at this path is replaced, not followed.
+        (Some(path), _) => {
+            copy.persist(path)
                 .with_context(|| format!("could not write {}", path.display()))?;
         }
     }
     Ok(Outcome::Done)
-}
-
-/// Beside the output, so that a file can take its place by a rename.
-fn scratch_folder(output: Option<&Path>) -> PathBuf {
-    match output.map(|path| path.parent().unwrap_or(Path::new(""))) {
-        None => std::env::temp_dir(),
-        Some(folder) if folder.as_os_str().is_empty() => ".".into(),
-        Some(folder) => folder.into(),
-    }
-}
-
-fn scratch_file(folder: &Path) -> anyhow::Result<NamedTempFile> {
-    let file = tempfile::Builder::new()
-        .prefix(".image-census-")
-        .tempfile_in(folder);
-    file.with_context(|| format!("could not write to {}", folder.display()))
 }
 
 /// Copies an object, at most one byte more than it should have; whether it is what `entry` says.

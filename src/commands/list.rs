@@ -1,51 +1,169 @@
 //! `list`: the committed runs of a store.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use comfy_table::{Table, presets::NOTHING};
+use chrono::{TimeDelta, Utc};
+use serde::Serialize;
 
-use super::{Outcome, open_store};
-use crate::cli::ListArgs;
+use super::{Outcome, drawn_table, open_store, terminal};
+use crate::cli::{ListArgs, TableFormat};
 use crate::history;
+use crate::report::{Manifest, format_time, plain};
+use crate::storage::{Format, RunKey, Store};
 
-/// Shows the runs.
+/// A committed run.
+#[derive(Debug, Serialize)]
+struct Listed {
+    run_id: String,
+    cluster_name: String,
+    snapshot_time: String,
+    scope: String,
+    pods: usize,
+    containers: usize,
+    images: usize,
+    not_inspected: usize,
+    complete: bool,
+    /// Why it is not complete.
+    reason: Option<String>,
+    /// Its report is not in the store any more, as after a rule of the bucket's.
+    expired: bool,
+    /// With `--max-age`: whether it is older.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale: Option<bool>,
+}
+
+/// Shows the runs; with `--max-age` each cluster's last complete one, and fails if one is stale.
 pub async fn list(arguments: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let store = open_store(&arguments.store).await?;
-    let mut table = Table::new();
-    table.load_style(NOTHING);
+    let store = store.as_ref();
+    let runs = history::runs(store, arguments.cluster.as_ref()).await?;
+    let listed = match arguments.max_age {
+        None => all(store, arguments, runs).await?,
+        Some(max_age) => last_complete(store, runs, max_age).await?,
+    };
+    match arguments.format {
+        TableFormat::Json => writeln!(out, "{:#}", serde_json::json!({ "runs": listed }))?,
+        TableFormat::Table => print(&listed, out)?,
+    }
+    // No run at all is the stalest of answers.
+    let stale = arguments.max_age.is_some()
+        && (listed.is_empty() || listed.iter().any(|run| run.stale == Some(true)));
+    Ok(if stale {
+        Outcome::Failed
+    } else {
+        Outcome::Done
+    })
+}
+
+async fn all(
+    store: &dyn Store,
+    arguments: &ListArgs,
+    runs: Vec<RunKey>,
+) -> anyhow::Result<Vec<Listed>> {
+    let reports = history::runs_with(store, arguments.cluster.as_ref(), Format::Json).await?;
+    let reports: BTreeSet<_> = reports.into_iter().collect();
+    let manifests = history::manifests(store, runs).await?;
+    let listed = manifests.into_iter().map(|(run, manifest)| Listed {
+        expired: !reports.contains(&run),
+        ..Listed::of(&run, &manifest)
+    });
+    Ok(listed.collect())
+}
+
+async fn last_complete(
+    store: &dyn Store,
+    runs: Vec<RunKey>,
+    max_age: TimeDelta,
+) -> anyhow::Result<Vec<Listed>> {
+    let mut clusters = BTreeMap::<_, Vec<_>>::new();
+    for run in runs {
+        clusters.entry(run.cluster.clone()).or_default().push(run);
+    }
+    let mut listed = Vec::new();
+    for (cluster, runs) in clusters {
+        match history::newest_complete(store, &runs, None, None).await? {
+            Some((run, manifest)) => listed.push(Listed {
+                stale: Some(Utc::now() - run.run.time() > max_age),
+                ..Listed::of(&run, &manifest)
+            }),
+            None => {
+                tracing::warn!(%cluster, "no run of this cluster is complete");
+                let Some(run) = runs.last() else { continue };
+                let manifest = history::manifest(store, run).await?;
+                listed.push(Listed {
+                    stale: Some(true),
+                    ..Listed::of(run, &manifest)
+                });
+            }
+        }
+    }
+    Ok(listed)
+}
+
+impl Listed {
+    fn of(run: &RunKey, manifest: &Manifest) -> Self {
+        let (counts, header) = (&manifest.counts, &manifest.header);
+        Self {
+            run_id: run.run.to_string(),
+            cluster_name: run.cluster.to_string(),
+            snapshot_time: format_time(&header.snapshot_time),
+            scope: header.scope.to_string(),
+            pods: counts.pods,
+            containers: counts.containers,
+            images: counts.images,
+            not_inspected: counts.not_inspected,
+            complete: header.completeness.complete,
+            reason: header.completeness.reason.clone(),
+            expired: false,
+            stale: None,
+        }
+    }
+
+    fn state(&self) -> String {
+        let state = match (&self.reason, self.complete) {
+            (_, true) => "yes".to_owned(),
+            (Some(reason), false) => format!("no ({reason})"),
+            (None, false) => "no".to_owned(),
+        };
+        let expired = if self.expired { ", report expired" } else { "" };
+        let stale = if self.stale == Some(true) {
+            ", STALE"
+        } else {
+            ""
+        };
+        format!("{state}{expired}{stale}")
+    }
+}
+
+fn print(listed: &[Listed], out: &mut dyn Write) -> anyhow::Result<()> {
+    if listed.is_empty() {
+        writeln!(out, "no runs")?;
+        return Ok(());
+    }
+    let mut table = drawn_table(terminal(true));
     table.set_header([
         "RUN",
         "CLUSTER",
+        "SCOPE",
         "PODS",
         "CONTAINERS",
         "IMAGES",
         "NOT INSPECTED",
         "COMPLETE",
     ]);
-    for run in history::runs(store.as_ref(), arguments.cluster.as_ref()).await? {
-        let manifest = match history::manifest(store.as_ref(), &run).await {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                tracing::warn!(run_id = %run.run, "{error}");
-                continue;
-            }
-        };
-        let (counts, complete) = (manifest.counts, manifest.header.completeness);
-        let complete = if complete.complete {
-            "yes".into()
-        } else {
-            complete.reason.unwrap_or_else(|| "no".into())
-        };
+    for run in listed {
         table.add_row([
-            run.run.to_string(),
-            run.cluster.to_string(),
-            counts.pods.to_string(),
-            counts.containers.to_string(),
-            counts.images.to_string(),
-            counts.not_inspected.to_string(),
-            crate::report::plain(&complete).into_owned(),
+            run.run_id.clone(),
+            run.cluster_name.clone(),
+            plain(&run.scope).into_owned(),
+            run.pods.to_string(),
+            run.containers.to_string(),
+            run.images.to_string(),
+            run.not_inspected.to_string(),
+            plain(&run.state()).into_owned(),
         ]);
     }
     writeln!(out, "{}", table.trim_fmt())?;
-    Ok(Outcome::Done)
+    Ok(())
 }

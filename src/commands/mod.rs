@@ -1,18 +1,33 @@
 //! One file a subcommand; each reads as the sentence that it performs.
 
 mod check;
+mod diff;
 mod get;
 mod list;
+mod prune;
 mod snapshot;
 mod summary;
+mod trend;
 
 pub use check::check;
+pub use diff::diff;
 pub use get::get;
 pub use list::list;
+pub use prune::prune;
 pub use snapshot::snapshot;
+pub use trend::trend;
+
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use tempfile::NamedTempFile;
 
 use crate::cli::{ClusterArgs, StoreArgs};
 use crate::cluster::{self, Cluster};
+use crate::diff::formats::Terminal;
 use crate::storage::{ClusterName, LocalStore, S3Store, Store, StoreLocation};
 
 /// An error that arguments, environment or local files alone decide: exit code 2.
@@ -39,6 +54,8 @@ pub enum Outcome {
     Done,
     /// Exit code 1: `check` found something that would fail.
     Failed,
+    /// Exit code 4: `diff --exit-code`, and something changed.
+    Different,
     /// Exit code 3: `--strict`, and something was not inspected.
     Incomplete,
 }
@@ -77,4 +94,60 @@ fn cluster_name(arguments: &ClusterArgs) -> Result<ClusterName, UsageError> {
 async fn connect(arguments: &ClusterArgs) -> Result<Cluster, UsageError> {
     let cluster = Cluster::connect(arguments.context.as_deref()).await;
     cluster.map_err(|error| UsageError::caused_by(&error))
+}
+
+/// What a table is drawn for: the terminal, unless it goes elsewhere.
+fn terminal(may_be_terminal: bool) -> Terminal {
+    let is_terminal = may_be_terminal && std::io::stdout().is_terminal();
+    let width = is_terminal.then(|| Table::new().width()).flatten();
+    // no-color.org: present and not empty.
+    let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Terminal { width, colour }
+}
+
+fn drawn_table(terminal: Terminal) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    if let Some(width) = terminal.width {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
+    }
+    table
+}
+
+/// Writes to a file, which appears whole or not at all, or to standard output.
+fn write_output(
+    path: Option<&Path>,
+    out: &mut dyn Write,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some(path) = path else {
+        return write(out);
+    };
+    let file = scratch_file(&folder_of(path))?;
+    let mut writer = BufWriter::new(file);
+    write(&mut writer)?;
+    let file = writer
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?;
+    // A rename: a link at this path is replaced, not followed.
+    file.persist(path)
+        .with_context(|| format!("could not write {}", path.display()))?;
+    Ok(())
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.into(),
+        _ => ".".into(),
+    }
+}
+
+fn scratch_file(folder: &Path) -> anyhow::Result<NamedTempFile> {
+    let file = tempfile::Builder::new()
+        .prefix(".image-census-")
+        .tempfile_in(folder);
+    file.with_context(|| format!("could not write to {}", folder.display()))
 }

@@ -13,14 +13,17 @@ use super::summary::summarise;
 use super::{Outcome, UsageError, cluster_name, connect, open_store};
 use crate::cli::SnapshotArgs;
 use crate::cluster::Cluster;
+use crate::diff::{Diff, DiffOptions, Side, compare};
+use crate::history::{SigningKey, Trust, knowledge, last_comparable};
 use crate::inspect::{Inspector, InspectorSettings, Plan, join};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
 use crate::registry::{Crane, CraneSettings};
 use crate::report::{
-    Completeness, Counts, Header, ImageRecord, InspectionStatus, Manifest, Report, SCHEMA_VERSION,
-    Versions, container_rows, json_chunks, plain, workload_rows,
+    ChangeCounts, Chunk, Completeness, Counts, FileEntry, Header, ImageRecord, InspectionStatus,
+    Manifest, Report, SCHEMA_VERSION, Versions, container_rows, json_chunks, plain, workload_rows,
 };
+use crate::reuse::{Knowledge, Reuse};
 use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
 use crate::storage::{Format, RunId, RunKey, Store, latest_key, upload};
 
@@ -33,6 +36,10 @@ pub async fn snapshot(
     let started = tokio::time::Instant::now();
     let store = open_store(&arguments.store).await?;
     let cluster_name = cluster_name(&arguments.cluster)?;
+    let signing_key = arguments.signing_key_file.as_deref().map(SigningKey::read);
+    let signing_key = signing_key
+        .transpose()
+        .map_err(|error| UsageError::caused_by(&error))?;
     let time = arguments
         .snapshot_time
         .unwrap_or_else(Utc::now)
@@ -70,7 +77,21 @@ pub async fn snapshot(
     if eol.is_stale(time.date_naive()) {
         tracing::warn!(as_of = %eol_data, "the end-of-life table is over 180 days old: use a newer release");
     }
-    let inspector = Inspector::new(crane, inspector_settings(arguments, eol, time));
+    let trust = Trust {
+        key: signing_key,
+        cluster_id: cluster.cluster_id.clone(),
+        accept_new_cluster_id: arguments.accept_new_cluster_id,
+    };
+    let known = if arguments.no_reuse {
+        Knowledge::default()
+    } else {
+        let reuse = Reuse {
+            now: time,
+            max_age: arguments.reuse_max_age,
+        };
+        knowledge(store.as_ref(), &key, &trust, reuse).await
+    };
+    let inspector = Inspector::new(crane, inspector_settings(arguments, eol, time), known);
     let cut_off = tokio::spawn(watch(
         stop,
         interrupted,
@@ -99,9 +120,15 @@ pub async fn snapshot(
         },
     };
     let pods = cluster.pod_count;
-    let report = join(header, cluster, plan, images, inspector.layers());
-    let manifest = commit(store.as_ref(), &key, &report, pods, arguments.no_latest).await?;
-    summarise(store.as_ref(), &key, &report, &manifest, out)?;
+    let carried = inspector.carried(&images);
+    let report = join(header, cluster, plan, images, carried, inspector.layers());
+    let run = Run {
+        store: store.as_ref(),
+        key,
+        trust,
+    };
+    let (manifest, diff) = run.commit(&report, pods, arguments.no_latest).await?;
+    summarise(run.store, &run.key, &report, &manifest, diff.as_ref(), out)?;
     let incomplete = manifest.counts.not_inspected > 0 || !report.header.completeness.complete;
     Ok(if arguments.strict && incomplete {
         Outcome::Incomplete
@@ -235,40 +262,95 @@ fn random_suffix() -> anyhow::Result<u16> {
     Ok(u16::from_le_bytes(bytes))
 }
 
-/// Writes the files, then the manifest that makes the run exist.
-async fn commit(
-    store: &dyn Store,
-    key: &RunKey,
-    report: &Report,
-    pods: usize,
-    no_latest: bool,
-) -> anyhow::Result<Manifest> {
-    let files = vec![
-        upload(store, key, Format::Csv, container_rows(report)).await?,
-        upload(store, key, Format::Workloads, workload_rows(report)).await?,
-        upload(store, key, Format::Json, json_chunks(report)).await?,
-    ];
-    let manifest = Manifest {
-        header: report.header.clone(),
-        files,
-        counts: Counts::of(report, pods),
-    };
-    let mut line = serde_json::to_vec(&manifest).context("could not encode the manifest")?;
-    line.push(b'\n');
-    let mut writer = store.create(&key.object(Format::Manifest)).await?;
-    if let Err(error) = writer.write(&line).await {
-        writer.abort().await;
-        return Err(error.into());
+/// A run on its way into a store.
+struct Run<'a> {
+    store: &'a dyn Store,
+    key: RunKey,
+    trust: Trust,
+}
+
+impl Run<'_> {
+    /// Writes the files, then the manifest that makes the run exist.
+    async fn commit(
+        &self,
+        report: &Report,
+        pods: usize,
+        no_latest: bool,
+    ) -> anyhow::Result<(Manifest, Option<Diff>)> {
+        let Self { store, key, trust } = self;
+        let mut files = vec![
+            upload(*store, key, Format::Csv, container_rows(report)).await?,
+            upload(*store, key, Format::Workloads, workload_rows(report)).await?,
+            upload(*store, key, Format::Json, json_chunks(report)).await?,
+        ];
+        let diff = self.write_diff(report).await.unwrap_or_else(|error| {
+            tracing::warn!("the report has no diff: {error:#}");
+            None
+        });
+        let diff = diff.map(|(diff, file)| {
+            files.push(file);
+            diff
+        });
+        let manifest = Manifest {
+            header: report.header.clone(),
+            files,
+            counts: Counts::of(report, pods),
+            changes: diff.as_ref().map(|diff| ChangeCounts {
+                against: diff.old.run_id.clone(),
+                by_kind: diff
+                    .counts
+                    .iter()
+                    .map(|(kind, count)| (kind.name().into(), *count))
+                    .collect(),
+            }),
+            signature: None,
+        };
+        let mut line = serde_json::to_vec(&manifest).context("could not encode the manifest")?;
+        line.push(b'\n');
+        if let Some(key) = &trust.key {
+            key.sign(&mut line);
+        }
+        let mut writer = store.create(&key.object(Format::Manifest)).await?;
+        if let Err(error) = writer.write(&line).await {
+            writer.abort().await;
+            return Err(error.into());
+        }
+        writer.commit().await?;
+        if !no_latest {
+            self.write_latest().await;
+        }
+        Ok((manifest, diff))
     }
-    writer.commit().await?;
-    if !no_latest {
-        let latest = serde_json::json!({"run_id": report.header.run_id, "manifest": key.object(Format::Manifest)});
-        if let Err(error) = store
+
+    /// Compares with the last complete run of an earlier day, if there is one.
+    async fn write_diff(&self, report: &Report) -> anyhow::Result<Option<(Diff, FileEntry)>> {
+        let Self { store, key, trust } = self;
+        let Some(old) = last_comparable(*store, key, &report.header, trust).await? else {
+            return Ok(None);
+        };
+        let new = Side::of(report);
+        let Some(diff) = compare(&old, &new, &DiffOptions::default()) else {
+            return Ok(None);
+        };
+        let mut bytes = serde_json::to_vec(&diff).context("could not encode it")?;
+        bytes.push(b'\n');
+        let chunk = Chunk {
+            bytes,
+            rows: diff.changes.len() as u64,
+            ends_facts: false,
+        };
+        let file = upload(*store, key, Format::Diff, std::iter::once(chunk)).await?;
+        Ok(Some((diff, file)))
+    }
+
+    async fn write_latest(&self) {
+        let Self { store, key, .. } = self;
+        let latest = serde_json::json!({"run_id": key.run.to_string(), "manifest": key.object(Format::Manifest)});
+        let written = store
             .replace(&latest_key(&key.cluster), format!("{latest}\n").as_bytes())
-            .await
-        {
+            .await;
+        if let Err(error) = written {
             tracing::warn!("the report is committed, but latest is not up to date: {error}");
         }
     }
-    Ok(manifest)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use crate::diff::{Diff, formats};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus, Manifest, Report, plain};
 use crate::storage::{Format, RunKey, Store};
 
@@ -17,6 +18,7 @@ pub(super) fn summarise(
     key: &RunKey,
     report: &Report,
     manifest: &Manifest,
+    diff: Option<&Diff>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let counts = &manifest.counts;
@@ -46,6 +48,9 @@ pub(super) fn summarise(
             out,
             "cut off by a {reason}: the report holds what was known by then"
         )?;
+    }
+    if let Some(diff) = diff {
+        writeln!(out, "{}", formats::summary(diff))?;
     }
     writeln!(out, "report: {}", store.describe(&key.object(Format::Csv)))?;
     writeln!(out, "        {}", store.describe(&key.object(Format::Json)))

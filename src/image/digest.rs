@@ -37,6 +37,11 @@ impl Digest {
         hex::encode(self.0)
     }
 
+    /// The first byte: as good as random, and the same every night.
+    pub fn leading_byte(&self) -> u8 {
+        self.0[0]
+    }
+
     /// Reads 64 lower-case hexadecimal digits, as CRI-O reports image ids.
     pub fn from_hex(text: &str) -> Result<Self, DigestError> {
         let lower = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -111,6 +116,12 @@ impl<W: Write> Sha256Writer<W> {
             hasher: Sha256::new(),
             size_bytes: 0,
         }
+    }
+
+    /// The digest of what has been written so far, and its size in bytes.
+    pub fn so_far(&self) -> (Digest, u64) {
+        let hash = self.hasher.clone().finalize();
+        (Digest(hash.into()), self.size_bytes)
     }
 
     /// The inner writer, the digest of all that was written, and its size in bytes.

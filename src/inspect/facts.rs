@@ -17,6 +17,7 @@ use crate::os::{
 };
 use crate::registry::{InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus, LayerRecord};
+use crate::reuse::Knowledge;
 
 /// Longest text that is kept of a configuration, in bytes.
 const MAX_TEXT_BYTES: usize = 1_024;
@@ -48,10 +49,11 @@ const LAYER_ATTEMPTS: u8 = 3;
 /// What was read once and verified. Failures are not in it: another registry may do better.
 type Memo<K, V> = Mutex<HashMap<K, Arc<OnceCell<Arc<V>>>>>;
 
-/// Inspects images; what several share is read once.
+/// Inspects images; what several share is read once, and what an earlier run knows not at all.
 pub struct Inspector<R> {
     registry: R,
     settings: InspectorSettings,
+    known: Knowledge,
     manifests: Memo<Digest, Vec<u8>>,
     layers: Memo<(Digest, ScanRequest), LayerFinding>,
     failures: Failures,
@@ -136,11 +138,12 @@ struct History {
 }
 
 impl<R: Registry> Inspector<R> {
-    /// An inspector that has read nothing yet.
-    pub fn new(registry: R, settings: InspectorSettings) -> Self {
+    /// An inspector that has read nothing yet and knows what an earlier run knew.
+    pub fn new(registry: R, settings: InspectorSettings, known: Knowledge) -> Self {
         Self {
             registry,
             settings,
+            known,
             manifests: Memo::default(),
             layers: Memo::default(),
             failures: Failures::default(),
@@ -148,20 +151,25 @@ impl<R: Registry> Inspector<R> {
     }
 
     /// Inspects all targets, `done` being called after each; the records are in the targets' order.
+    /// What has waited longest comes first, so that a deadline does not cut off the same ones for ever.
     pub async fn inspect(
         &self,
         targets: &[ImageTarget],
         done: impl Fn(&ImageRecord),
     ) -> Vec<ImageRecord> {
         let done = &done;
-        let inspections = targets
-            .iter()
-            .enumerate()
-            .map(|(place, target)| async move {
-                let record = self.inspect_one(target).await;
-                done(&record);
-                (place, record)
-            });
+        let now = self.settings.now;
+        let mut order: Vec<_> = targets.iter().enumerate().collect();
+        order.sort_by_cached_key(|(_, target)| {
+            self.known
+                .waiting_since(&empty_record(target))
+                .unwrap_or(now)
+        });
+        let inspections = order.into_iter().map(|(place, target)| async move {
+            let record = self.inspect_one(target).await;
+            done(&record);
+            (place, record)
+        });
         // Unordered, or one slow image would hold up those behind it.
         let mut records: Vec<_> = futures::stream::iter(inspections)
             .buffer_unordered(self.settings.concurrency.max(1))
@@ -171,7 +179,12 @@ impl<R: Registry> Inspector<R> {
         records.into_iter().map(|(_, record)| record).collect()
     }
 
-    /// The layers that were read to their end and verified, by digest.
+    /// What an earlier run knew of images that are not among tonight's.
+    pub fn carried(&self, tonight: &[ImageRecord]) -> Vec<ImageRecord> {
+        self.known.carried(tonight)
+    }
+
+    /// The layers that were read to their end and verified, tonight or before, by digest.
     pub fn layers(&self) -> Vec<LayerRecord> {
         let memo = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut findings = BTreeMap::<Digest, &LayerFinding>::new();
@@ -183,38 +196,44 @@ impl<R: Registry> Inspector<R> {
                 *known = finding;
             }
         }
-        let record = |(digest, finding): (Digest, &LayerFinding)| LayerRecord {
+        let read = findings.into_iter().map(|(digest, finding)| LayerRecord {
             digest,
             finding: finding.clone(),
             inspected_at: self.settings.now,
-            last_seen: None,
-        };
-        findings.into_iter().map(record).collect()
+        });
+        let mut layers = self.known.layers().clone();
+        layers.extend(read.map(|layer| (layer.digest, layer)));
+        layers.into_values().collect()
     }
 
     async fn inspect_one(&self, target: &ImageTarget) -> ImageRecord {
         let mut record = empty_record(target);
-        match self.learn(target, &mut record).await {
-            Ok(()) => {}
-            Err(error) => {
-                record.inspection_status = match error.kind {
-                    _ if record.os.is_some() => InspectionStatus::Partial,
-                    ErrorKind::Deadline | ErrorKind::NotRunning | ErrorKind::Policy => {
-                        InspectionStatus::Skipped
-                    }
-                    _ => InspectionStatus::Failed,
-                };
-                record.error_kind = Some(error.kind);
-                record.error_message = Some(error.message);
+        if let Err(error) = self.learn(target, &mut record).await {
+            record.inspection_status = match error.kind {
+                _ if record.os.is_some() => InspectionStatus::Partial,
+                ErrorKind::Deadline | ErrorKind::NotRunning | ErrorKind::Policy => {
+                    InspectionStatus::Skipped
+                }
+                _ => InspectionStatus::Failed,
+            };
+            record.error_kind = Some(error.kind);
+            record.error_message = Some(error.message);
+            if record.repository.is_some() && error.kind != ErrorKind::NotRunning {
+                let waiting = [&record, &empty_record(target)];
+                let since = waiting
+                    .into_iter()
+                    .find_map(|image| self.known.waiting_since(image));
+                record.waiting_since = since.or(Some(self.settings.now));
             }
         }
         if record.os.is_some() {
-            record.inspected_at = Some(self.settings.now);
+            record.inspected_at.get_or_insert(self.settings.now);
             self.add_end_of_life(&mut record);
         }
         record
     }
 
+    /// Fills the record, by what is known or by asking.
     async fn learn(
         &self,
         target: &ImageTarget,
@@ -241,6 +260,42 @@ impl<R: Registry> Inspector<R> {
             Ok(digest) => digest,
             Err(tag) => self.registry.resolve(repository, tag).await?,
         };
+        let Some(known) = self.known.image(&digest, &target.platform) else {
+            return self.ask(target, repository, digest, image_id, record).await;
+        };
+        if known.is_due {
+            let mut renewed = record.clone();
+            let asked = self.ask(target, repository, digest, image_id, &mut renewed);
+            if asked.await.is_ok() {
+                *record = renewed;
+                return Ok(());
+            }
+        }
+        let facts = &known.record;
+        is_running(image_id, facts.config_digest.as_ref())?;
+        *record = ImageRecord {
+            registry: record.registry.clone(),
+            repository: record.repository.clone(),
+            tag: None,
+            digest: Some(digest),
+            image_id: None,
+            platform: Arc::clone(&record.platform),
+            waiting_since: None,
+            last_seen: None,
+            ..facts.as_ref().clone()
+        };
+        Ok(())
+    }
+
+    /// Fills the record from the registry.
+    async fn ask(
+        &self,
+        target: &ImageTarget,
+        repository: &Repository,
+        digest: Digest,
+        image_id: Option<&Digest>,
+        record: &mut ImageRecord,
+    ) -> Result<(), InspectError> {
         let (manifest_digest, manifest) = self
             .platform_manifest(repository, &digest, &target.platform)
             .await?;
@@ -248,10 +303,7 @@ impl<R: Registry> Inspector<R> {
             .config
             .as_ref()
             .ok_or_else(|| not_an_image(manifest.artifact_type.as_deref()))?;
-        if image_id.is_some_and(|id| *id != config.digest) {
-            let message = "the running image is no longer behind this tag: restart the pod, or pin its digest";
-            return Err(InspectError::new(ErrorKind::NotFound, message));
-        }
+        is_running(image_id, Some(&config.digest))?;
         record.digest = Some(digest);
         record.tag = None;
         record.image_id = None;
@@ -431,6 +483,11 @@ impl<R: Registry> Inspector<R> {
         digest: &Digest,
         request: ScanRequest,
     ) -> Result<Arc<LayerFinding>, LayerFailure> {
+        if let Some(known) = self.known.layer(digest)
+            && known.serves(&request)
+        {
+            return Ok(Arc::new(known.clone()));
+        }
         let cell = remembered(&self.layers, (*digest, request.clone()));
         let read = cell.get_or_try_init(|| async {
             if let Some(error) = self.given_up(repository, digest) {
@@ -539,6 +596,16 @@ fn remembered<K: std::hash::Hash + Eq, V>(memo: &Memo<K, V>, key: K) -> Arc<Once
     // A poisoned map is still a map: its entries are set once and whole.
     let mut memo = memo.lock().unwrap_or_else(PoisonError::into_inner);
     Arc::clone(memo.entry(key).or_default())
+}
+
+/// Whether the node's bare image id is that of a configuration.
+fn is_running(image_id: Option<&Digest>, config: Option<&Digest>) -> Result<(), InspectError> {
+    if image_id.is_none() || image_id == config {
+        return Ok(());
+    }
+    let message =
+        "the running image is no longer behind this tag: restart the pod, or pin its digest";
+    Err(InspectError::new(ErrorKind::NotFound, message))
 }
 
 fn verify(bytes: &[u8], digest: &Digest, repository: &Repository) -> Result<(), InspectError> {

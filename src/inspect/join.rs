@@ -7,14 +7,17 @@ use crate::report::{ContainerRow, Header, ImageRecord, LayerRecord, Report};
 use crate::snapshot::ClusterSnapshot;
 
 /// Puts rows and images together. Targets that turned out to be the same image become one; images
-/// are sorted by [`identity`].
+/// are sorted by [`identity`]. No row points at the `carried` ones.
 pub fn join(
     header: Header,
     cluster: ClusterSnapshot,
     plan: Plan,
-    images: Vec<ImageRecord>,
+    mut images: Vec<ImageRecord>,
+    carried: Vec<ImageRecord>,
     layers: Vec<LayerRecord>,
 ) -> Report {
+    // Behind tonight's own, which win where both are the same image.
+    images.extend(carried);
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.sort_by_cached_key(|place| identity(&images[*place]));
     let mut sorted: Vec<ImageRecord> = Vec::with_capacity(images.len());

@@ -44,6 +44,11 @@ const fn column(name: &'static str, column_type: ColumnType, description: &'stat
 }
 
 impl Column {
+    /// A column of texts that may be empty.
+    pub const fn text(name: &'static str, description: &'static str) -> Self {
+        column(name, String, description)
+    }
+
     const fn required(self) -> Self {
         Self {
             required: true,

@@ -1,4 +1,6 @@
 //! The JSON report: one document, a line a row; images, then layers, then containers.
+//!
+//! Head, images and layers are its facts: the next night reads them, and nothing behind them.
 
 use super::{Chunk, Report, chunked};
 
@@ -13,15 +15,15 @@ pub fn json_chunks(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
         b"\n],\n\"layers\":[",
         encode,
     );
-    let layers = chunked(
-        Vec::new(),
-        report.layers.iter().enumerate(),
-        b"\n],\n\"containers\":[",
-        encode,
-    );
+    let layers = chunked(Vec::new(), report.layers.iter().enumerate(), b"", encode);
     // The rows of a report are its containers.
     let before = images.chain(layers).map(|chunk| Chunk { rows: 0, ..chunk });
-    before.chain(chunked(
+    let end_of_facts = Chunk {
+        bytes: b"\n],\n\"containers\":[".to_vec(),
+        rows: 0,
+        ends_facts: true,
+    };
+    before.chain([end_of_facts]).chain(chunked(
         Vec::new(),
         report.containers.iter().enumerate(),
         b"\n]}\n",

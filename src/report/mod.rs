@@ -33,6 +33,8 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// Rows whose last byte is in this chunk.
     pub rows: u64,
+    /// Whether the facts of a JSON report (head, images, layers) end with this chunk.
+    pub ends_facts: bool,
 }
 
 /// Gathers encoded rows into chunks.
@@ -50,12 +52,20 @@ fn chunked<'a, T>(
         while bytes.len() < CHUNK_BYTES {
             let Some(row) = rows.next() else {
                 bytes.extend_from_slice(footer);
-                return Some(Chunk { bytes, rows: count });
+                return Some(Chunk {
+                    bytes,
+                    rows: count,
+                    ends_facts: false,
+                });
             };
             encode(&row, &mut bytes);
             count += 1;
         }
         buffer = Some(Vec::with_capacity(CHUNK_BYTES + 4_096));
-        Some(Chunk { bytes, rows: count })
+        Some(Chunk {
+            bytes,
+            rows: count,
+            ends_facts: false,
+        })
     })
 }

@@ -134,6 +134,25 @@ impl Scope {
     }
 }
 
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        if !self.namespaces.is_empty() {
+            parts.push(self.namespaces.join(","));
+        }
+        if !self.excluded_namespaces.is_empty() {
+            parts.push(format!("all but {}", self.excluded_namespaces.join(",")));
+        }
+        if let Some(selector) = &self.selector {
+            parts.push(format!("pods {selector}"));
+        }
+        if parts.is_empty() {
+            parts.push("all".into());
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
 /// What made the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
@@ -269,10 +288,6 @@ pub struct LayerRecord {
     #[serde(with = "seconds")]
     #[schemars(with = "DateTime<Utc>")]
     pub inspected_at: DateTime<Utc>,
-    /// The last run in which an image needed it, if that is an earlier one.
-    #[serde(default, with = "optional_seconds")]
-    #[schemars(with = "Option<DateTime<Utc>>")]
-    pub last_seen: Option<DateTime<Utc>>,
 }
 
 /// A container of a pod.
@@ -336,7 +351,7 @@ pub struct ReportDocument {
 /// A file of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileEntry {
-    /// `csv`, `workloads` or `json`.
+    /// `csv`, `workloads`, `json` or `diff`.
     pub format: String,
     /// Where it lies. Readers derive the key from run id and format and never use this one.
     pub key: String,
@@ -346,6 +361,18 @@ pub struct FileEntry {
     pub sha256: String,
     /// Rows, without the head.
     pub rows: u64,
+    /// Of the JSON report: its beginning up to the containers, which the next night reads alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<FactsEntry>,
+}
+
+/// The beginning of a JSON report: head, images and layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FactsEntry {
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
 }
 
 /// The commit of a run: written last.
@@ -358,6 +385,28 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
     /// What `list` and `trend` show.
     pub counts: Counts,
+    /// How much changed since an earlier run; null if there was none to compare with.
+    #[serde(default)]
+    pub changes: Option<ChangeCounts>,
+    /// HMAC-SHA-256 of all before it, where a signing key was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+impl Manifest {
+    /// What it says of a file.
+    pub fn file(&self, format: crate::storage::Format) -> Option<&FileEntry> {
+        self.files.iter().find(|file| file.format == format.name())
+    }
+}
+
+/// How much changed since an earlier run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeCounts {
+    /// The earlier run: the last complete one of an earlier day with the same scope.
+    pub against: String,
+    /// Changed containers of workloads by kind of change.
+    pub by_kind: BTreeMap<String, u64>,
 }
 
 /// `YYYY-MM-DDTHH:MM:SSZ`.

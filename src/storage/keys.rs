@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 /// A cluster's name: `[a-z0-9][a-z0-9._-]{0,62}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,9 +80,14 @@ impl RunId {
         Self { time, suffix }
     }
 
-    /// The run's partition, `YYYY-MM-DD`.
-    pub fn date(&self) -> String {
-        self.time.format("%Y-%m-%d").to_string()
+    /// The start of the listing.
+    pub fn time(&self) -> DateTime<Utc> {
+        self.time
+    }
+
+    /// The run's partition, written `YYYY-MM-DD`.
+    pub fn date(&self) -> NaiveDate {
+        self.time.date_naive()
     }
 }
 
@@ -122,6 +127,8 @@ pub enum Format {
     Workloads,
     /// The report.
     Json,
+    /// What changed since the last complete run of an earlier day.
+    Diff,
     /// The commit.
     Manifest,
 }
@@ -133,14 +140,34 @@ impl Format {
             Self::Csv => "csv",
             Self::Workloads => "workloads",
             Self::Json => "json",
+            Self::Diff => "diff",
             Self::Manifest => "manifest",
         }
+    }
+
+    /// All of them, the manifest last, as they are written.
+    pub const ALL: [Self; 5] = [
+        Self::Csv,
+        Self::Workloads,
+        Self::Json,
+        Self::Diff,
+        Self::Manifest,
+    ];
+
+    /// What the keys of all files of this kind begin with.
+    pub fn folder(self) -> String {
+        format!("{}/", self.name())
+    }
+
+    /// What the keys of a cluster's files of this kind begin with.
+    pub fn folder_of(self, cluster: &ClusterName) -> String {
+        format!("{}/cluster={cluster}/", self.name())
     }
 
     fn extension(self) -> &'static str {
         match self {
             Self::Csv | Self::Workloads => "csv",
-            Self::Json | Self::Manifest => "json",
+            Self::Json | Self::Diff | Self::Manifest => "json",
         }
     }
 }
@@ -162,18 +189,16 @@ impl RunKey {
         format!("{name}/cluster={cluster}/dt={date}/image-census_{cluster}_{run}.{extension}")
     }
 
-    /// Reads a manifest's key; anything else is none of ours.
-    pub fn from_manifest_key(key: &str) -> Option<Self> {
-        let (cluster, _) = key.strip_prefix("manifest/cluster=")?.split_once('/')?;
+    /// Reads the key of a run's file; anything else is none of ours.
+    pub fn from_key(key: &str, format: Format) -> Option<Self> {
+        let rest = key.strip_prefix(&format.folder())?;
+        let (cluster, _) = rest.strip_prefix("cluster=")?.split_once('/')?;
         let cluster: ClusterName = cluster.parse().ok()?;
-        let file = key
-            .rsplit('/')
-            .next()?
-            .strip_prefix("image-census_")?
-            .strip_suffix(".json")?;
-        let run = file.strip_prefix(&format!("{cluster}_"))?.parse().ok()?;
+        let file = key.rsplit('/').next()?.strip_prefix("image-census_")?;
+        let (file, _) = file.strip_prefix(&format!("{cluster}_"))?.split_once('.')?;
+        let run = file.parse().ok()?;
         let found = Self { run, cluster };
-        (found.object(Format::Manifest) == key).then_some(found)
+        (found.object(format) == key).then_some(found)
     }
 }
 
@@ -196,7 +221,11 @@ mod tests {
             "csv/cluster=prod.eu_1/dt=2026-11-23/image-census_prod.eu_1_20261123T020000Z-1f3a.csv";
         assert_eq!(key.object(Format::Csv), csv);
         let manifest = key.object(Format::Manifest);
-        assert_eq!(RunKey::from_manifest_key(&manifest), Some(key));
+        assert_eq!(
+            RunKey::from_key(&manifest, Format::Manifest),
+            Some(key.clone())
+        );
+        assert_eq!(RunKey::from_key(csv, Format::Csv), Some(key));
         for odd in [
             csv.into(),
             manifest.replace("dt=2026-11-23", "dt=2026-11-24"),
@@ -204,7 +233,7 @@ mod tests {
             format!("{manifest}.part"),
             manifest.replace("manifest/", "manifest/../"),
         ] {
-            assert_eq!(RunKey::from_manifest_key(&odd), None, "{odd}");
+            assert_eq!(RunKey::from_key(&odd, Format::Manifest), None, "{odd}");
         }
         Ok(())
     }

@@ -121,6 +121,24 @@ impl Store for LocalStore {
         Ok(Box::new(file))
     }
 
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let path = self.root.join(key);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("delete", &path, e));
+            }
+            _ => {}
+        }
+        // Partitions that are empty now go, too; the system refuses to remove others.
+        let folders = path.ancestors().skip(1);
+        for folder in folders.take_while(|folder| *folder != self.root) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let mut keys = Vec::new();
         let mut folders = vec![self.root.join(prefix)];

@@ -1,7 +1,7 @@
 //! Where runs are kept: keys, the [`Store`] trait, the folder store and the object store.
 //!
-//! A store creates objects by a writer that is committed or aborted, reads and lists them. It never
-//! overwrites one but `latest`, and knows nothing of reports.
+//! A store creates objects by a writer that is committed or aborted, reads, lists and deletes them. It
+//! never overwrites one but `latest`, and knows nothing of reports.
 
 mod keys;
 mod local;
@@ -16,7 +16,7 @@ pub use s3::{Checksum, Encryption, Endpoint, S3Settings, S3SettingsError, S3Stor
 use async_trait::async_trait;
 
 use crate::image::Sha256Writer;
-use crate::report::{Chunk, FileEntry};
+use crate::report::{Chunk, FactsEntry, FileEntry};
 
 /// Why a store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,8 @@ pub trait Store: Send + Sync {
     async fn replace(&self, key: &str, content: &[u8]) -> Result<(), StoreError>;
     /// Opens an object.
     async fn open(&self, key: &str) -> Result<ObjectReader, StoreError>;
+    /// Deletes an object; that there is none is no failure.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
     /// Lists the keys below a prefix that ends with a slash.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
     /// Where an object lies, in the words of the store's user.
@@ -92,10 +94,18 @@ pub async fn upload(
     let mut writer = store.create(&key).await?;
     let mut hash = Sha256Writer::new(std::io::sink());
     let mut rows = 0;
+    let mut facts = None;
     for chunk in chunks {
         // A sink takes everything.
         let _ = std::io::Write::write_all(&mut hash, &chunk.bytes);
         rows += chunk.rows;
+        if chunk.ends_facts {
+            let (digest, size_bytes) = hash.so_far();
+            facts = Some(FactsEntry {
+                size_bytes,
+                sha256: digest.hex(),
+            });
+        }
         if let Err(error) = writer.write(&chunk.bytes).await {
             writer.abort().await;
             return Err(error);
@@ -109,5 +119,6 @@ pub async fn upload(
         size_bytes,
         sha256: digest.hex(),
         rows,
+        facts,
     })
 }

@@ -51,6 +51,11 @@ impl Failure {
         matches!(self.code.as_str(), "PreconditionFailed" | "NoSuchUpload")
     }
 
+    /// Whether there is no such object.
+    pub(super) fn is_absent(&self) -> bool {
+        self.code == "NoSuchKey"
+    }
+
     /// Whether a conditional write met another write of the same key under way: S3 wants it repeated
     /// ("Conditional writes", 409 Conflict), and the SDK does not do that by itself.
     pub(super) fn is_conflict(&self) -> bool {

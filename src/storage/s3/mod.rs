@@ -165,6 +165,17 @@ impl Store for S3Store {
         }
     }
 
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let (store, key) = (&self.0, self.key(key));
+        let request = store.client.delete_object().bucket(&store.bucket).key(&key);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            // S3 itself answers 204 for a key that is not there; not every relative does.
+            Err(error) if Failure::of(&error).is_absent() => Ok(()),
+            Err(error) => Err(store.failed("delete", &key, Failure::of(&error))),
+        }
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let (store, prefix) = (&self.0, self.key(prefix));
         let mut pages = store

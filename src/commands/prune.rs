@@ -1,0 +1,185 @@
+//! `prune`: retention, per cluster and scope.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use chrono::{TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{Outcome, UsageError, drawn_table, open_store, terminal};
+use crate::cli::{PruneArgs, TableFormat};
+use crate::history::{self, Keep, Kept, retained};
+use crate::storage::{Format, RunKey, Store};
+
+/// Files without a manifest are left alone for this long: their run may still be under way.
+const MAX_ORPHAN_AGE: TimeDelta = TimeDelta::days(7);
+
+/// What becomes of a run.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    run_id: String,
+    cluster_name: String,
+    scope: String,
+    keep: bool,
+    /// Why it is kept.
+    reasons: Vec<String>,
+}
+
+/// Removes runs that no rule keeps, and files that belong to no run.
+pub async fn prune(arguments: &PruneArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let keep = Keep {
+        last: arguments.keep_last,
+        daily: arguments.keep_daily,
+        weekly: arguments.keep_weekly,
+        monthly: arguments.keep_monthly,
+        yearly: arguments.keep_yearly,
+    };
+    if keep.is_empty() {
+        let message = "say what to keep, e.g. --keep-daily 30 --keep-monthly 12";
+        return Err(UsageError(message.into()).into());
+    }
+    let store = open_store(&arguments.store).await?;
+    let store = store.as_ref();
+    let runs = history::runs_of_one(store, arguments.cluster.as_ref()).await?;
+    let committed: BTreeSet<_> = runs.iter().cloned().collect();
+    let judged = judge(store, runs, keep).await?;
+    let orphans = orphans(store, arguments, &committed).await?;
+
+    if !arguments.dry_run {
+        for (run, verdict) in &judged {
+            if !verdict.keep {
+                remove(store, run).await?;
+            }
+        }
+        for (run, format) in &orphans {
+            store.delete(&run.object(*format)).await?;
+        }
+    }
+    let verdicts: Vec<_> = judged.into_iter().map(|(_, verdict)| verdict).collect();
+    let orphans: Vec<_> = orphans
+        .iter()
+        .map(|(run, format)| run.object(*format))
+        .collect();
+    match arguments.format {
+        TableFormat::Json => {
+            let document = serde_json::json!({
+                "dry_run": arguments.dry_run,
+                "runs": verdicts,
+                "orphans": orphans,
+            });
+            writeln!(out, "{document:#}")?;
+        }
+        TableFormat::Table => print(&verdicts, &orphans, arguments.dry_run, out)?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// What is kept of each scope, oldest first: a run of one namespace must not push out one of all.
+async fn judge(
+    store: &dyn Store,
+    runs: Vec<RunKey>,
+    keep: Keep,
+) -> anyhow::Result<Vec<(RunKey, Verdict)>> {
+    let mut scopes = BTreeMap::<String, Vec<(RunKey, bool)>>::new();
+    // A manifest that cannot be read is not ours to judge: it is left out here, and so it stays.
+    for (run, manifest) in history::manifests(store, runs).await? {
+        let scope = manifest.header.scope.to_string();
+        let complete = manifest.header.completeness.complete;
+        scopes.entry(scope).or_default().push((run, complete));
+    }
+    let mut judged = Vec::new();
+    for (scope, mut runs) in scopes {
+        runs.reverse();
+        let ids: Vec<_> = runs
+            .iter()
+            .map(|(run, complete)| (run.run, *complete))
+            .collect();
+        for ((run, _), reasons) in runs.into_iter().zip(retained(&ids, keep)) {
+            let verdict = Verdict {
+                run_id: run.run.to_string(),
+                cluster_name: run.cluster.to_string(),
+                scope: scope.clone(),
+                keep: !reasons.is_empty(),
+                reasons: reasons.into_iter().map(words).collect(),
+            };
+            judged.push((run, verdict));
+        }
+    }
+    judged.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(judged)
+}
+
+fn words(reason: Kept) -> String {
+    let words = match reason {
+        Kept::Last => "last",
+        Kept::Daily => "daily",
+        Kept::Weekly => "weekly",
+        Kept::Monthly => "monthly",
+        Kept::Yearly => "yearly",
+        Kept::Newest => "newest",
+        Kept::NewestComplete => "newest complete",
+    };
+    words.into()
+}
+
+/// The manifest first: what is left of a removal that breaks off is invisible, never a run that looks
+/// whole.
+async fn remove(store: &dyn Store, run: &RunKey) -> anyhow::Result<()> {
+    for format in Format::ALL.into_iter().rev() {
+        store.delete(&run.object(format)).await?;
+    }
+    Ok(())
+}
+
+/// Files of our own key grammar that belong to no committed run, and are old enough.
+async fn orphans(
+    store: &dyn Store,
+    arguments: &PruneArgs,
+    committed: &BTreeSet<RunKey>,
+) -> anyhow::Result<Vec<(RunKey, Format)>> {
+    let now = Utc::now();
+    let mut orphans = Vec::new();
+    for format in Format::ALL {
+        if format == Format::Manifest {
+            continue;
+        }
+        for run in history::runs_with(store, arguments.cluster.as_ref(), format).await? {
+            if !committed.contains(&run) && now - run.run.time() > MAX_ORPHAN_AGE {
+                orphans.push((run, format));
+            }
+        }
+    }
+    Ok(orphans)
+}
+
+fn print(
+    verdicts: &[Verdict],
+    orphans: &[String],
+    dry_run: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let mut table = drawn_table(terminal(true));
+    let removed = if dry_run { "would go" } else { "removed" };
+    table.set_header(["RUN", "CLUSTER", "SCOPE", "WHAT", "WHY"]);
+    for verdict in verdicts {
+        table.add_row([
+            verdict.run_id.clone(),
+            verdict.cluster_name.clone(),
+            crate::report::plain(&verdict.scope).into_owned(),
+            if verdict.keep { "kept" } else { removed }.into(),
+            verdict.reasons.join(", "),
+        ]);
+    }
+    writeln!(out, "{}", table.trim_fmt())?;
+    for orphan in orphans {
+        writeln!(out, "{removed}: {orphan} (of no committed run)")?;
+    }
+    let kept = verdicts.iter().filter(|verdict| verdict.keep).count();
+    writeln!(
+        out,
+        "{kept} runs kept, {} {removed}, and {} files of no run",
+        verdicts.len() - kept,
+        orphans.len()
+    )?;
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! `trend`: counts per day over a period, from the manifests alone.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use chrono::NaiveDate;
+
+use super::{Outcome, drawn_table, open_store, terminal, write_output};
+use crate::cli::{TrendArgs, TrendFormat};
+use crate::history::{self, HistoryError};
+use crate::report::{Manifest, cell, plain};
+use crate::storage::RunKey;
+use crate::trend::{By, TrendRow, rows};
+
+/// Columns of the table at the most; the other formats have all.
+const MAX_COLUMNS: usize = 8;
+
+/// Prints the counts.
+pub async fn trend(arguments: &TrendArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let store = open_store(&arguments.store).await?;
+    let runs = history::runs_of_one(store.as_ref(), arguments.cluster.as_ref()).await?;
+    let until = arguments.until.or(runs.last().map(|run| run.run.date()));
+    let until = until.ok_or(HistoryError::NoCompleteRun(""))?;
+    let days = chrono::Days::new(u64::from(arguments.days.saturating_sub(1)));
+    let since = arguments
+        .since
+        .unwrap_or_else(|| until.checked_sub_days(days).unwrap_or(NaiveDate::MIN));
+    let in_period = |run: &RunKey| (since..=until).contains(&run.run.date());
+    let runs = runs.into_iter().filter(in_period).collect();
+    let manifests = history::manifests(store.as_ref(), runs).await?;
+    let (days, left_out) = per_day(manifests, arguments.allow_scope_mismatch);
+    if left_out > 0 {
+        tracing::warn!(
+            runs = left_out,
+            "runs of another scope than the newest are left out: --allow-scope-mismatch takes them in"
+        );
+    }
+    let rows: Vec<_> = days
+        .iter()
+        .flat_map(|(day, manifest)| rows(*day, manifest, arguments.by))
+        .collect();
+    write_output(arguments.output.as_deref(), out, |out| {
+        match arguments.format {
+            TrendFormat::Table => print(&days, &rows, arguments, out)?,
+            TrendFormat::Csv => print_csv(&rows, arguments.by, out)?,
+            TrendFormat::Json => {
+                let document = serde_json::json!({"by": arguments.by.name(), "rows": rows});
+                writeln!(out, "{document}")?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// The last complete run of each day, of the newest one's scope; and how many runs were of another.
+fn per_day(
+    manifests: Vec<(RunKey, Manifest)>,
+    any_scope: bool,
+) -> (BTreeMap<NaiveDate, Manifest>, usize) {
+    let complete: Vec<_> = manifests
+        .into_iter()
+        .filter(|(_, manifest)| manifest.header.completeness.complete)
+        .collect();
+    let scope = complete
+        .last()
+        .map(|(_, manifest)| manifest.header.scope.clone());
+    let total = complete.len();
+    let same: Vec<_> = complete
+        .into_iter()
+        .filter(|(_, manifest)| any_scope || Some(&manifest.header.scope) == scope.as_ref())
+        .collect();
+    let left_out = total - same.len();
+    let days = same
+        .into_iter()
+        .map(|(run, manifest)| (run.run.date(), manifest));
+    (days.collect(), left_out)
+}
+
+/// A line a day, a column for each of the largest values.
+fn print(
+    days: &BTreeMap<NaiveDate, Manifest>,
+    rows: &[TrendRow],
+    arguments: &TrendArgs,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let mut totals = BTreeMap::<&Option<String>, u64>::new();
+    for row in rows {
+        *totals.entry(&row.value).or_default() += row.containers;
+    }
+    let mut columns: Vec<_> = totals.into_iter().collect();
+    columns.sort_by_key(|(_, total)| std::cmp::Reverse(*total));
+    let others = columns.len() > MAX_COLUMNS;
+    columns.truncate(MAX_COLUMNS);
+    let columns: Vec<_> = columns.into_iter().map(|(value, _)| value).collect();
+
+    let mut table = drawn_table(terminal(arguments.output.is_none()));
+    let name = |value: &Option<String>| match value {
+        Some(value) => plain(value).into_owned(),
+        None => "(not known)".into(),
+    };
+    let mut header = vec!["DAY".to_owned(), "CONTAINERS".into(), "IMAGES".into()];
+    header.extend(columns.iter().map(|value| name(value)));
+    if others {
+        header.push("others".into());
+    }
+    table.set_header(header);
+    for (day, manifest) in days {
+        let of_day = rows.iter().filter(|row| row.date == *day);
+        let counts: BTreeMap<_, _> = of_day.map(|row| (&row.value, row.containers)).collect();
+        let shown: Vec<u64> = columns
+            .iter()
+            .map(|value| counts.get(value).copied().unwrap_or_default())
+            .collect();
+        let mut line = vec![
+            day.to_string(),
+            manifest.counts.containers.to_string(),
+            manifest.counts.images.to_string(),
+        ];
+        line.extend(shown.iter().map(ToString::to_string));
+        if others {
+            let all: u64 = counts.values().sum();
+            line.push((all - shown.iter().sum::<u64>()).to_string());
+        }
+        table.add_row(line);
+    }
+    writeln!(out, "{}", table.trim_fmt())?;
+    Ok(())
+}
+
+fn print_csv(rows: &[TrendRow], by: By, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(out);
+    writer.write_record(["date", "run_id", "by", "value", "containers", "images"])?;
+    for row in rows {
+        let images = row.images.map(|images| images.to_string());
+        writer.write_record([
+            &row.date.to_string(),
+            &row.run_id,
+            by.name(),
+            &cell(row.value.as_deref().unwrap_or_default()),
+            &row.containers.to_string(),
+            images.as_deref().unwrap_or_default(),
+        ])?;
+    }
+    writer.flush()?;
+    Ok(())
+}
