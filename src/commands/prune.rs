@@ -116,6 +116,7 @@ fn words(reason: Kept) -> String {
         Kept::Weekly => "weekly",
         Kept::Monthly => "monthly",
         Kept::Yearly => "yearly",
+        Kept::Oldest => "oldest",
         Kept::Newest => "newest",
         Kept::NewestComplete => "newest complete",
     };

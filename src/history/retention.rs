@@ -33,6 +33,8 @@ pub enum Kept {
     Weekly,
     Monthly,
     Yearly,
+    /// It is the oldest complete run, and a rule for periods has not kept as many as it may.
+    Oldest,
     /// It is the newest run: `latest` names it.
     Newest,
     /// It is the newest complete run, which is never removed.
@@ -74,6 +76,15 @@ pub fn retained(runs: &[(RunId, bool)], keep: Keep) -> Vec<BTreeSet<Kept>> {
                 left -= 1;
                 reasons.insert(rule);
             }
+        }
+        // "If there are not enough snapshots to keep one for each duration related option, the oldest
+        // snapshot is kept additionally": the longest history while there is little.
+        let oldest = runs.iter().rposition(|(_, complete)| *complete);
+        if left > 0
+            && let Some(reasons) = oldest.and_then(|place| reasons.get_mut(place))
+            && !reasons.contains(&rule)
+        {
+            reasons.insert(Kept::Oldest);
         }
     }
     if let Some(newest) = reasons.first_mut() {
@@ -129,6 +140,24 @@ mod tests {
             keep(Keep { yearly: 9, ..none }),
             ["20261123", "20251231", "20241231"]
         );
+    }
+
+    #[test]
+    fn the_oldest_run_stays_while_a_rule_has_some_left() {
+        let runs = [
+            ("20261123T120000Z-0002", true),
+            ("20261122T020000Z-0001", true),
+            ("20261122T010000Z-0001", true),
+            ("20261122T000000Z-0001", false),
+        ];
+        let retained = |daily| {
+            let keep = Keep {
+                daily,
+                ..Keep::default()
+            };
+            kept(&runs, keep).len()
+        };
+        assert_eq!([retained(1), retained(2), retained(3)], [1, 2, 3]);
     }
 
     #[test]
