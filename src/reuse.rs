@@ -11,11 +11,13 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::image::{Digest, Platform};
-use crate::os::{LayerFinding, RULES_VERSION};
+use crate::os::{Entry, LayerFinding, RULES_VERSION};
 use crate::report::{Header, ImageRecord, InspectionStatus, LayerRecord, Part};
 
 /// Longest text that is taken from an earlier image record, in bytes: what an inspection keeps.
 const MAX_TEXT_BYTES: usize = 4_096;
+/// Text and paths that are taken of a layer: a scan keeps 256 KiB of text and less of paths.
+const MAX_FINDING_BYTES: usize = 512 * 1024;
 
 /// When facts are too old.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +82,8 @@ impl Knowledge {
             Part::Header(header) => self.take_header(&header),
             Part::Image(image) => self.take_image(*image, reuse),
             Part::Layer(layer) => {
-                if self.is_current && reuse.is_usable(layer.inspected_at) {
+                let is_usable = self.is_current && reuse.is_usable(layer.inspected_at);
+                if is_usable && is_plausible_finding(&layer.finding) {
                     self.layers.insert(layer.digest, *layer);
                 }
             }
@@ -195,6 +198,9 @@ fn waiting_key(image: &ImageRecord) -> WaitingKey {
 fn is_plausible(image: &ImageRecord) -> bool {
     let distribution = image.distribution.as_ref();
     let texts = [
+        image.registry.as_deref(),
+        image.repository.as_deref(),
+        image.tag.as_deref(),
         image.os.as_deref(),
         image.architecture.as_deref(),
         image.variant.as_deref(),
@@ -209,6 +215,9 @@ fn is_plausible(image: &ImageRecord) -> bool {
         distribution.and_then(|d| d.id.as_deref()),
         distribution.and_then(|d| d.version.as_deref()),
         distribution.and_then(|d| d.name.as_deref()),
+        distribution.and_then(|d| d.release.as_deref()),
+        distribution.and_then(|d| d.resolved.as_deref()),
+        distribution.map(|d| d.source.as_str()),
     ];
     let labels = image.labels.iter().flat_map(|(key, value)| [key, value]);
     let mut texts = texts
@@ -216,6 +225,23 @@ fn is_plausible(image: &ImageRecord) -> bool {
         .flatten()
         .chain(labels.map(String::as_str));
     image.labels.len() <= 32 && texts.all(|text| text.len() <= MAX_TEXT_BYTES)
+}
+
+/// The same of what a layer says.
+fn is_plausible_finding(finding: &LayerFinding) -> bool {
+    let entries = finding.entries.iter().map(|(path, entry)| {
+        let text = match entry {
+            Entry::File(text) | Entry::Symlink(text) | Entry::Hardlink(text) => text.len(),
+            Entry::Directory
+            | Entry::OpaqueDirectory
+            | Entry::Whiteout
+            | Entry::Other
+            | Entry::TooLarge(_) => 0,
+        };
+        path.len() + text
+    });
+    let requested = finding.requested.iter().map(String::len);
+    entries.chain(requested).sum::<usize>() <= MAX_FINDING_BYTES
 }
 
 #[cfg(test)]

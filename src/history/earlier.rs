@@ -146,7 +146,13 @@ pub async fn last_comparable(
         .rev()
         .filter(|run| run.run.date() < key.run.date());
     for run in earlier {
-        let (manifest, text) = manifest_with_text(store, run).await?;
+        let (manifest, text) = match manifest_with_text(store, run).await {
+            Err(error @ HistoryError::Manifest(_)) => {
+                tracing::warn!(run_id = %run.run, "not compared with: {error}");
+                continue;
+            }
+            other => other?,
+        };
         let comparable =
             manifest.header.completeness.complete && manifest.header.scope == head.scope;
         if comparable {
@@ -221,7 +227,10 @@ fn read_verified(
         each(part);
         ControlFlow::Continue(())
     });
-    if hex::encode(source.hasher.finalize()) != content.sha256 {
+    // To its end, also where it cannot be read: a file that was changed is told from one that the run
+    // left so.
+    let drained = io::copy(&mut source, &mut io::sink());
+    if drained.is_err() || hex::encode(source.hasher.finalize()) != content.sha256 {
         return Err(Refusal::Changed);
     }
     Ok(read?)

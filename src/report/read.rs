@@ -1,12 +1,14 @@
 //! Reads a JSON report as a stream, part by part, and stops when its reader has seen enough.
 //!
 //! A report in a store is tomorrow's input and may be anybody's: its size is bounded by the caller's
-//! reader, its depth by serde_json, its texts by what the parts take; nothing of it is repeated in an
-//! error.
+//! reader, its depth by serde_json, and each part by a number of bytes, since a value may take tens of
+//! times as much memory as text; nothing of it is repeated in an error.
 
+use std::cell::Cell;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::{
@@ -16,8 +18,25 @@ use serde_json::{Map, Value};
 
 use super::{ContainerRow, Header, ImageRecord, LayerRecord, SCHEMA_VERSION};
 
-/// Fields that precede the images at the most: a header has about ten.
-const MAX_HEADER_FIELDS: usize = 64;
+/// The fields of a [`Header`]. Others, of a later minor version, are not held.
+const HEADER_FIELDS: [&str; 8] = [
+    "schema_version",
+    "run_id",
+    "cluster_name",
+    "cluster_id",
+    "snapshot_time",
+    "scope",
+    "versions",
+    "completeness",
+];
+/// Bytes of a head, an image or a container. The longest of ours take some 300 KiB, of control
+/// characters that JSON writes as six each.
+const MAX_PART_BYTES: u64 = 1 << 20;
+/// Bytes of a layer: a finding holds at most 256 KiB of text and as much of paths, which JSON may
+/// write as six times that.
+const MAX_LAYER_BYTES: u64 = 4 << 20;
+/// Bytes of a field that is not known, which is passed over.
+const MAX_UNKNOWN_BYTES: u64 = 64 << 20;
 
 /// A part of a report, in the order of the document.
 #[derive(Debug)]
@@ -44,6 +63,9 @@ pub enum ReadError {
         /// One-based.
         line: usize,
     },
+    /// No report of ours has such a part.
+    #[error("a part of the report is larger than any that image-census writes")]
+    TooLarge,
     /// A newer program wrote it.
     #[error(
         "the report has a newer major schema version than {SCHEMA_VERSION}: use a newer image-census"
@@ -56,18 +78,25 @@ pub fn read_report(
     reader: impl Read,
     mut each: impl FnMut(Part) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
+    let left = Rc::new(Cell::new(MAX_PART_BYTES));
     let mut state = State {
         each: &mut each,
+        left: Rc::clone(&left),
         stopped: false,
         newer: false,
     };
-    let mut deserializer = serde_json::Deserializer::from_reader(std::io::BufReader::new(reader));
+    let metered = Metered {
+        inner: reader,
+        left: Rc::clone(&left),
+    };
+    let mut deserializer = serde_json::Deserializer::from_reader(io::BufReader::new(metered));
     let read = (&mut deserializer).deserialize_map(DocumentVisitor(&mut state));
     let read = read.and_then(|()| deserializer.end());
     match read {
         _ if state.newer => Err(ReadError::Newer),
         _ if state.stopped => Ok(()),
         Ok(()) => Ok(()),
+        Err(error) if error.is_io() && left.get() == 0 => Err(ReadError::TooLarge),
         Err(error) if error.is_io() || error.is_eof() => Err(ReadError::Io),
         Err(error) => Err(ReadError::Malformed { line: error.line() }),
     }
@@ -81,8 +110,29 @@ pub fn is_readable_version(version: &str) -> bool {
     major(version) == major(SCHEMA_VERSION)
 }
 
+/// Reads as many bytes as are left for the part that is being read.
+struct Metered<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let count = self.inner.read(&mut buffer[..most])?;
+        self.left.set(left - count as u64);
+        Ok(count)
+    }
+}
+
 struct State<'a> {
     each: &'a mut dyn FnMut(Part) -> ControlFlow<()>,
+    /// Bytes that the part under way may still take; what is buffered is not counted again.
+    left: Rc<Cell<u64>>,
     stopped: bool,
     newer: bool,
 }
@@ -128,19 +178,33 @@ impl<'de> Visitor<'de> for DocumentVisitor<'_, '_> {
                 self.0.header(fields)?;
             }
             match key.as_str() {
-                "images" => map.next_value_seed(Rows(self.0, |row| Part::Image(Box::new(row))))?,
-                "layers" => map.next_value_seed(Rows(self.0, |row| Part::Layer(Box::new(row))))?,
-                "containers" => {
-                    map.next_value_seed(Rows(self.0, |row| Part::Container(Box::new(row))))?;
-                }
-                _ => match &mut fields {
-                    Some(fields) if fields.len() < MAX_HEADER_FIELDS => {
+                "images" => map.next_value_seed(Rows {
+                    state: self.0,
+                    max_bytes: MAX_PART_BYTES,
+                    part: |row| Part::Image(Box::new(row)),
+                })?,
+                "layers" => map.next_value_seed(Rows {
+                    state: self.0,
+                    max_bytes: MAX_LAYER_BYTES,
+                    part: |row| Part::Layer(Box::new(row)),
+                })?,
+                "containers" => map.next_value_seed(Rows {
+                    state: self.0,
+                    max_bytes: MAX_PART_BYTES,
+                    part: |row| Part::Container(Box::new(row)),
+                })?,
+                name => match &mut fields {
+                    Some(fields) if HEADER_FIELDS.contains(&name) => {
                         fields.insert(key, map.next_value()?);
                     }
                     // Fields of a later minor version.
-                    _ => drop(map.next_value::<IgnoredAny>()?),
+                    _ => {
+                        self.0.left.set(MAX_UNKNOWN_BYTES);
+                        map.next_value::<IgnoredAny>()?;
+                    }
                 },
             }
+            self.0.left.set(MAX_PART_BYTES);
         }
         match fields {
             // A document without images is none of ours.
@@ -151,7 +215,11 @@ impl<'de> Visitor<'de> for DocumentVisitor<'_, '_> {
 }
 
 /// An array, element by element.
-struct Rows<'a, 'b, T>(&'a mut State<'b>, fn(T) -> Part);
+struct Rows<'a, 'b, T> {
+    state: &'a mut State<'b>,
+    max_bytes: u64,
+    part: fn(T) -> Part,
+}
 
 impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Rows<'_, '_, T> {
     type Value = ();
@@ -169,10 +237,13 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Rows<'_, '_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
-        while let Some(row) = rows.next_element()? {
-            self.0.pass((self.1)(row))?;
+        loop {
+            self.state.left.set(self.max_bytes);
+            match rows.next_element()? {
+                Some(row) => self.state.pass((self.part)(row))?,
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 }
 
@@ -203,6 +274,34 @@ mod tests {
     fn a_report_of_a_later_minor_version_is_read() {
         let text = format!("{{{HEADER},\"images\":[],\"more\":[[1]],\"containers\":[]}}");
         assert!(matches!(parts(&text, 9), Ok(1)));
+    }
+
+    #[test]
+    fn a_part_that_no_report_of_ours_has_is_refused_before_it_is_held() {
+        let long = "x".repeat(2 << 20);
+        let many = "[0],".repeat(1 << 20);
+        for (text, is_read) in [
+            (format!("{{\"run_id\":\"{long}\""), false),
+            (format!("{{\"scope\":[{many}"), false),
+            (
+                format!("{{{HEADER},\"images\":[{{\"registry\":\"{long}\""),
+                false,
+            ),
+            (format!("{{\"{long}\":0"), false),
+            // Passed over, not held.
+            (
+                format!("{{\"new\":[{many}0],{HEADER},\"newer\":\"{long}\",\"images\":[]}}"),
+                true,
+            ),
+        ] {
+            let read = parts(&text, 9);
+            let expected = if is_read {
+                read.is_ok()
+            } else {
+                matches!(read, Err(ReadError::TooLarge))
+            };
+            assert!(expected, "{text:.60}: {read:?}");
+        }
     }
 
     #[test]
