@@ -50,52 +50,52 @@ fn print(
 
 /// Both sides: local files need no store.
 async fn sides(arguments: &DiffArgs) -> anyhow::Result<(Side, Side)> {
-    let local = |name: &Option<String>| {
-        let name = name.as_deref()?;
-        Path::new(name)
-            .is_file()
-            .then(|| read_file(Path::new(name)))
+    let (old, new) = match (local(&arguments.old)?, local(&arguments.new)?) {
+        (Some(old), Some(new)) => return Ok((old, new)),
+        sides => sides,
     };
-    let (old, new) = (
-        local(&arguments.old).transpose()?,
-        local(&arguments.new).transpose()?,
-    );
-    if let (Some(old), Some(new)) = (old, new) {
-        return Ok((old, new));
-    }
     let store = open_store(&arguments.store).await?;
     let store = store.as_ref();
-    let cluster = arguments.cluster.as_ref();
-    let new_runs = history::runs_of_one(store, cluster).await?;
-    let new = match (local(&arguments.new).transpose()?, &arguments.new) {
-        (Some(side), _) => Picked::File(side),
+    let new_runs = history::runs_of_one(store, arguments.cluster.as_ref()).await?;
+    let new = match (new, &arguments.new) {
+        (Some(side), _) => Picked::File(Box::new(side)),
         (None, Some(name)) => Picked::Run(history::find(store, name, &new_runs).await?),
         (None, None) => Picked::Run(newest(store, &new_runs, "").await?),
     };
-    let old = match (local(&arguments.old).transpose()?, &arguments.old) {
-        (Some(side), _) => Picked::File(side),
-        (None, Some(name)) => {
+    let old = match (old, &arguments.old, &new) {
+        (Some(side), ..) => Picked::File(Box::new(side)),
+        (None, Some(name), _) => {
             let runs = old_runs(store, arguments, new_runs).await?;
             Picked::Run(history::find(store, name, &runs).await?)
         }
-        (None, None) if arguments.against.is_some() => {
+        (None, None, Picked::Run(run)) if arguments.against.is_none() => {
+            Picked::Run(before(store, &new_runs, run).await?)
+        }
+        (None, None, _) => {
             let runs = old_runs(store, arguments, new_runs).await?;
             Picked::Run(newest(store, &runs, " of the cluster to compare with").await?)
         }
-        (None, None) => Picked::Run(before(store, &new_runs, &new).await?),
     };
     Ok((old.read(store).await?, new.read(store).await?))
 }
 
+/// The report, where a file has this name.
+fn local(name: &Option<String>) -> anyhow::Result<Option<Side>> {
+    let path = name.as_deref().map(Path::new);
+    path.filter(|path| path.is_file())
+        .map(read_file)
+        .transpose()
+}
+
 enum Picked {
-    File(Side),
+    File(Box<Side>),
     Run(RunKey),
 }
 
 impl Picked {
     async fn read(self, store: &dyn Store) -> anyhow::Result<Side> {
         match self {
-            Self::File(side) => Ok(side),
+            Self::File(side) => Ok(*side),
             Self::Run(run) => {
                 let manifest = history::manifest(store, &run).await?;
                 let side = history::side(store, &run, &manifest).await;
@@ -128,10 +128,7 @@ async fn newest(
 }
 
 /// The last complete run of an earlier day with the same scope.
-async fn before(store: &dyn Store, runs: &[RunKey], new: &Picked) -> anyhow::Result<RunKey> {
-    let Picked::Run(run) = new else {
-        bail!("name the run or report to compare {} with", "this report");
-    };
+async fn before(store: &dyn Store, runs: &[RunKey], run: &RunKey) -> anyhow::Result<RunKey> {
     let manifest = history::manifest(store, run).await?;
     let scope = &manifest.header.scope;
     let day = Some(run.run.date());
