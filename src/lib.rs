@@ -16,6 +16,7 @@ pub mod pod;
 pub mod registry;
 pub mod report;
 pub mod reuse;
+pub mod schemas;
 pub mod snapshot;
 pub mod storage;
 pub mod trend;

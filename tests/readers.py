@@ -2,9 +2,10 @@
 
     readers.py SCHEMAS FOLDER...
 
-A FOLDER holds a store or a download of one. Reports and manifests are checked with jsonschema, the
-CSV files with frictionless; pandas reads these with the types that their Table Schema gives. Prints
-a JSON list: for each folder an object of its files and the list of what is wrong with them.
+A FOLDER holds a store or a download of one, and in diff-csv/ tables of changes. Documents are checked
+with jsonschema, the CSV files with frictionless; pandas reads these with the types that their Table
+Schema gives. Prints a JSON list: for each folder an object of its files and the list of what is wrong
+with them.
 """
 
 import csv
@@ -141,6 +142,8 @@ KINDS = {
     "csv": ("containers.tableschema.json", read_table),
     "workloads": ("workloads.tableschema.json", read_table),
     "json": ("report.schema.json", read_document),
+    "diff": ("diff.schema.json", read_document),
+    "diff-csv": ("diff.tableschema.json", read_table),
     "manifest": ("manifest.schema.json", read_document),
 }
 

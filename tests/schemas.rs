@@ -5,7 +5,7 @@ use std::path::Path;
 #[test]
 fn the_schemas_are_those_of_the_types() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
-    for (name, schema) in image_census::report::schema::all() {
+    for (name, schema) in image_census::schemas::all() {
         let path = folder.join(name);
         let expected = format!("{schema:#}\n");
         if std::env::var_os("UPDATE_SCHEMAS").is_some() {

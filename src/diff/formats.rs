@@ -9,18 +9,23 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 
 use super::{Change, ChangeKind, Diff, DiffImage};
-use crate::report::{Column, cell, format_time, plain};
+use crate::report::schema::names;
+use crate::report::{Column, ContainerType, cell, format_time, plain};
 
 /// Columns of the CSV: a row for each change and kind.
 pub const DIFF_COLUMNS: &[Column] = &[
-    column("old_run_id", "The earlier run"),
-    column("new_run_id", "The later run"),
-    column("cluster_name", "The later run's cluster"),
-    column("kind", "The kind of change"),
+    column("old_run_id", "The earlier run").required(),
+    column("new_run_id", "The later run").required(),
+    column("cluster_name", "The later run's cluster").required(),
+    column("kind", "The kind of change")
+        .one_of(names::<ChangeKind>)
+        .required(),
     column("namespace", "The pods' namespace"),
     column("workload_kind", "What the pods belong to"),
     column("workload_name", "Its name, or the pods' generateName"),
-    column("container_type", "container, init or ephemeral"),
+    column("container_type", "container, init or ephemeral")
+        .one_of(names::<ContainerType>)
+        .required(),
     column("container", "The container's name"),
     column(
         "old_images",
@@ -332,15 +337,28 @@ fn escaped(text: &str) -> String {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
-            // A zero-width space behind it: chats and forges take @name for a mention.
-            '@' => escaped.push_str("@\u{200b}"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '!' | '|' | '~' => {
+            // A zero-width space behind it: chats and forges take @name for a mention and #1 for an
+            // issue, escaped or not.
+            '@' | '#' => {
+                escaped.push(character);
+                escaped.push('\u{200b}');
+            }
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '!' | '|' | '~' => {
                 escaped.push('\\');
                 escaped.push(character);
             }
             _ => escaped.push(character),
         }
     }
-    // A scheme makes a link by itself.
-    escaped.replace("://", ":\u{200b}//")
+    // A scheme makes a link by itself, and so does www. in whatever case.
+    let mut text = escaped.replace("://", ":\u{200b}//");
+    let starts: Vec<_> = text
+        .to_ascii_lowercase()
+        .match_indices("www.")
+        .map(|(at, _)| at)
+        .collect();
+    for at in starts.into_iter().rev() {
+        text.insert(at + 3, '\u{200b}');
+    }
+    text
 }

@@ -49,14 +49,16 @@ impl Column {
         column(name, String, description)
     }
 
-    const fn required(self) -> Self {
+    /// No row leaves it empty.
+    pub const fn required(self) -> Self {
         Self {
             required: true,
             ..self
         }
     }
 
-    const fn one_of(self, values: fn() -> Vec<std::string::String>) -> Self {
+    /// One of the names of a closed list.
+    pub const fn one_of(self, values: fn() -> Vec<std::string::String>) -> Self {
         Self {
             values: Some(values),
             ..self

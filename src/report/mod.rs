@@ -10,7 +10,7 @@ mod csv;
 mod json;
 mod model;
 mod read;
-pub mod schema;
+pub(crate) mod schema;
 
 pub use cell::{cell, plain};
 pub use columns::{CONTAINER_COLUMNS, Column, ColumnType, WORKLOAD_COLUMNS};

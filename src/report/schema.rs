@@ -1,31 +1,12 @@
-//! The schemas of all files, made from the types and the column tables.
+//! Table schemas from the column tables, and the names of closed lists.
 
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use super::{CONTAINER_COLUMNS, Column, ColumnType, Manifest, ReportDocument, WORKLOAD_COLUMNS};
-
-/// File name in `schemas/` and content of each schema.
-pub fn all() -> Vec<(&'static str, Value)> {
-    vec![
-        (
-            "report.schema.json",
-            json!(schemars::schema_for!(ReportDocument)),
-        ),
-        (
-            "manifest.schema.json",
-            json!(schemars::schema_for!(Manifest)),
-        ),
-        (
-            "containers.tableschema.json",
-            table_schema(CONTAINER_COLUMNS),
-        ),
-        ("workloads.tableschema.json", table_schema(WORKLOAD_COLUMNS)),
-    ]
-}
+use super::{Column, ColumnType};
 
 /// Data Package, Table Schema v2.
-fn table_schema(columns: &[Column]) -> Value {
+pub(crate) fn table_schema(columns: &[Column]) -> Value {
     let fields: Vec<_> = columns
         .iter()
         .map(|column| {
@@ -63,7 +44,7 @@ fn table_schema(columns: &[Column]) -> Value {
 
 /// The names of an enum without data, as its schema lists them: described variants one by one as
 /// `const`, the others together as `enum`.
-pub(super) fn names<T: JsonSchema>() -> Vec<String> {
+pub(crate) fn names<T: JsonSchema>() -> Vec<String> {
     fn collect(schema: &Value, names: &mut Vec<String>) {
         for choice in schema["oneOf"].as_array().into_iter().flatten() {
             collect(choice, names);
