@@ -6,6 +6,8 @@
 //! change. Formats are in [`formats`].
 
 mod compare;
+#[cfg(test)]
+mod compare_tests;
 pub mod formats;
 mod side;
 
