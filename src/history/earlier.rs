@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 use tokio_util::io::SyncIoBridge;
@@ -93,10 +94,16 @@ pub async fn knowledge(store: &dyn Store, key: &RunKey, trust: &Trust, reuse: Re
         tracing::warn!(run_id = %run.run, "a run of a later time than this one is not reused: is a clock wrong?");
     }
     for run in earlier.iter().rev().take(MAX_TRIES) {
+        let started = Instant::now();
         match facts(store, run, trust, reuse).await {
-            Ok(knowledge) => {
+            Ok((knowledge, bytes)) => {
                 let images = knowledge.image_count();
-                tracing::info!(run_id = %run.run, images, "reusing what an earlier run knows");
+                let milliseconds = started.elapsed().as_millis();
+                let trusted = match trust.key {
+                    Some(_) => "its signature",
+                    None => "whoever may write to the store (see --signing-key-file)",
+                };
+                tracing::info!(run_id = %run.run, images, bytes, milliseconds, trusted, "reusing what an earlier run knows");
                 return knowledge;
             }
             Err(refusal) => tracing::warn!(run_id = %run.run, "not reused: {refusal}"),
@@ -110,13 +117,14 @@ async fn facts(
     run: &RunKey,
     trust: &Trust,
     reuse: Reuse,
-) -> Result<Knowledge, Refusal> {
+) -> Result<(Knowledge, u64), Refusal> {
     let (manifest, text) = manifest_with_text(store, run).await?;
     trust.examine(&manifest, &text)?;
     let file = manifest.file(Format::Json).ok_or(Refusal::NoReport)?;
     let facts = file.facts.as_ref().ok_or(Refusal::NoReport)?;
+    let size_bytes = facts.size_bytes;
     let content = Content {
-        size_bytes: facts.size_bytes,
+        size_bytes,
         sha256: facts.sha256.clone(),
         // Cut behind the opening of the containers' list, this makes it a whole document again.
         tail: b"]}",
@@ -126,7 +134,7 @@ async fn facts(
         read_verified(object, content, MAX_FACTS_BYTES, |part| {
             knowledge.take(part, &reuse);
         })
-        .map(|()| knowledge)
+        .map(|()| (knowledge, size_bytes))
     };
     read_object(store, run, learn).await
 }

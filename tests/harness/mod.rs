@@ -16,6 +16,8 @@ pub(crate) mod proxy;
 pub(crate) mod readers;
 pub(crate) mod registry;
 pub(crate) mod running;
+pub(crate) mod runs;
+pub(crate) mod store;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

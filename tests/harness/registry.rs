@@ -17,13 +17,19 @@ pub(crate) struct Registry {
 impl Registry {
     /// Starts an empty one.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_on("127.0.0.1:0")
+    }
+
+    /// Starts an empty one where another has ended. What that one held is to be pushed again: crane's
+    /// registry keeps manifests in memory.
+    pub(crate) fn start_on(address: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("registry.log");
         // crane's registry does not make its folder.
         let blobs = folder.path().join("blobs");
         fs::create_dir(&blobs)?;
         let mut process = Command::new(crane()?)
-            .args(["registry", "serve", "--address", "127.0.0.1:0", "--disk"])
+            .args(["registry", "serve", "--address", address, "--disk"])
             .arg(&blobs)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -48,6 +54,18 @@ impl Registry {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What it was asked since its log had `start` lines, pings left out: `GET /v2/…` each.
+    pub(crate) fn requests_since(&self, start: usize) -> Result<Vec<String>> {
+        let log = self.log()?;
+        let lines = log.lines().skip(start);
+        // Date and time come first, and a refusal last.
+        let requests = lines.filter_map(|line| {
+            let mut words = line.split(' ').skip(2);
+            Some(format!("{} {}", words.next()?, words.next()?))
+        });
+        Ok(requests.filter(|request| request != "GET /v2/").collect())
     }
 
     /// Its log so far: a line for each request.

@@ -1,6 +1,7 @@
 //! A program under test while it runs: signals, a time in which it must end, and what it leaves behind.
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,22 @@ impl Running {
             stderr: String::from_utf8_lossy(&read("stderr")?).into_owned(),
             took: self.started.elapsed(),
         })
+    }
+}
+
+impl Running {
+    /// Waits as [`Running::wait`] does; also the most memory that it was seen to hold, in KiB.
+    pub(crate) fn wait_and_measure(self, limit: Duration) -> Result<(Ended, u64)> {
+        let status = PathBuf::from(format!("/proc/{}/status", self.child.id()));
+        let mut most = 0;
+        let ended = self.wait(limit, || {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let now = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+            most = most.max(now.unwrap_or_default());
+            Ok(())
+        })?;
+        Ok((ended, most))
     }
 }
 
