@@ -102,7 +102,6 @@ impl Site {
             requests,
             in_order,
             said,
-            output,
         })
     }
 
@@ -135,7 +134,6 @@ struct Night {
     requests: Vec<String>,
     in_order: Vec<String>,
     said: String,
-    output: Output,
 }
 
 impl Night {
