@@ -84,7 +84,8 @@ impl Site {
         fs::write(&file, json!({"kind": "List", "items": pods}).to_string())?;
         let mut command = snapshot_with(&self.crane(), &file, &self.store());
         command.env("IMAGE_CENSUS_OWNER_LABEL", "team");
-        command.args(["--crane-timeout", "10s", "--concurrency", "16"]);
+        // Refused connections take no time; the limit is for a machine that is busy.
+        command.args(["--crane-timeout", "60s"]);
         for name in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
             command.env(name, format!("http://{CLOSED}"));
         }
