@@ -137,7 +137,13 @@ fn the_settings_are_the_programs_own_and_end_with_2_until_they_are_filled_in() -
         &cluster,
         &["get", "cronjob", "image-census", "-n", "image-census"],
     )?;
-    let container = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
+    let job = &job["spec"]["jobTemplate"]["spec"];
+    let container = &job["template"]["spec"]["containers"][0];
+    let deadline = settings["data"]["IMAGE_CENSUS_DEADLINE"].as_str();
+    let minutes = deadline.and_then(|time| time.strip_suffix('m'));
+    let minutes: u64 = minutes.ok_or("a deadline in minutes")?.parse()?;
+    // Two attempts have time to end by themselves, with a report.
+    assert!(job["activeDeadlineSeconds"].as_u64() > Some(2 * 60 * minutes));
     let arguments: Vec<_> = strings(&container["args"]);
     let help = succeed(program().args(&arguments).arg("--help"))?;
     let mut run = program();
@@ -231,8 +237,12 @@ fn crane_and_the_credential_helpers_run_in_the_image() -> Result {
         succeed(&mut container.run(command.arg(argument), None)?)
     };
     assert_eq!(Some(run("crane", "version")?.trim()), pinned);
-    for helper in ["acr-env", "ecr-login", "gcr"] {
-        run(&format!("docker-credential-{helper}"), "version")?;
+    for (helper, argument) in [
+        ("acr-env", "--help"),
+        ("ecr-login", "version"),
+        ("gcr", "version"),
+    ] {
+        run(&format!("docker-credential-{helper}"), argument)?;
     }
     Ok(())
 }
