@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Result, root, succeed};
+use super::{Result, root, succeed, tool};
 
 /// A running control plane; it ends when this is dropped.
 pub(crate) struct ControlPlane {
@@ -21,6 +21,17 @@ impl ControlPlane {
     /// The administrator's kubeconfig; its context is `lab`.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
+    }
+
+    /// kubectl as the administrator.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(tool("bin/kubectl")?);
+        // Its cache of the API must not be another run's, nor fill the user's home.
+        command
+            .arg("--cache-dir")
+            .arg(self.folder.path().join("cache"));
+        command.env("KUBECONFIG", self.kubeconfig()).args(arguments);
+        Ok(command)
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "every test includes all of this and uses a part of it"
 )]
 
+pub(crate) mod container;
 pub(crate) mod control_plane;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
