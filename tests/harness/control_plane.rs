@@ -40,20 +40,19 @@ impl ControlPlane {
         let address = own(&changes.address, "server: https://")?;
         let token = own(&changes.token, "token: ")?;
         let authority = self.setting("certificate-authority-data: ")?;
+        let user = |name: &str, token: &str| json!({"name": name, "user": {"token": token}});
         let context =
-            |name: &str| json!({"name": name, "context": {"cluster": name, "user": "somebody"}});
-        let cluster = |name: &str, address: &str| {
-            let server = format!("https://{address}");
-            json!({"name": name, "cluster": {"server": server, "certificate-authority-data": authority}})
-        };
-        // Nothing listens on port 1: the other context leads nowhere.
+            |name: &str| json!({"name": name, "context": {"cluster": "lab", "user": name}});
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "current-context": if changes.elsewhere { "elsewhere" } else { "lab" },
-            "clusters": [cluster("lab", &address), cluster("elsewhere", "127.0.0.1:1")],
-            "users": [{"name": "somebody", "user": {"token": token}}],
-            "contexts": [context("lab"), context("elsewhere")],
+            "current-context": if changes.as_stranger { "stranger" } else { "lab" },
+            "clusters": [{"name": "lab", "cluster": {
+                "server": format!("https://{address}"),
+                "certificate-authority-data": authority,
+            }}],
+            "users": [user("lab", &token), user("stranger", "nobody-has-this-token")],
+            "contexts": [context("lab"), context("stranger")],
         });
         let path = self.folder.path().join(format!("kubeconfig-{name}"));
         fs::write(&path, config.to_string())?;
@@ -68,6 +67,12 @@ impl ControlPlane {
     /// A crash after which it comes back with its address and certificates.
     pub(crate) fn restart(&self) -> Result {
         succeed(&mut script("restart", self.folder.path())).map(drop)
+    }
+
+    /// From its next start on, the API server does not know the administrator's token.
+    pub(crate) fn forget_token(&self) -> Result {
+        let tokens = "another-token,admin,admin,system:masters\n";
+        Ok(fs::write(self.folder.path().join("tokens.csv"), tokens)?)
     }
 
     /// Makes etcd forget all but the present, as it does every five minutes for an API server.
@@ -113,8 +118,8 @@ impl Drop for ControlPlane {
 pub(crate) struct Access {
     pub(crate) address: Option<String>,
     pub(crate) token: Option<String>,
-    /// The current context is another, where nobody answers.
-    pub(crate) elsewhere: bool,
+    /// The current context is another, whose user the API server does not know.
+    pub(crate) as_stranger: bool,
 }
 
 fn script(action: &str, folder: &Path) -> Command {
