@@ -418,7 +418,7 @@ impl Scratch {
     }
 
     fn has_no_report(&self) -> Result<bool> {
-        Ok(files_below(&self.store())?.is_empty())
+        Ok(!self.store().exists() || files_below(&self.store())?.is_empty())
     }
 
     fn manifest(&self) -> Result<Value> {
