@@ -1,6 +1,7 @@
 //! Inspects the images of a plan through a [`Registry`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -45,6 +46,10 @@ pub struct InspectorSettings {
 /// tried each time as often as it does; a base that hundreds share must not cost as many time limits.
 const LAYER_ATTEMPTS: u8 = 3;
 
+/// Manifests are remembered up to so many bytes in all. Real ones have a few KiB, so that 10,000 images
+/// fit; a registry that sends 4 MiB for each shall not fill the memory.
+const MAX_REMEMBERED_BYTES: usize = 64 << 20;
+
 /// What was read once and verified. Failures are not in it: another registry may do better.
 type Memo<K, V> = Mutex<HashMap<K, Arc<OnceCell<Arc<V>>>>>;
 
@@ -53,6 +58,7 @@ pub struct Inspector<R> {
     registry: R,
     settings: InspectorSettings,
     manifests: Memo<Digest, Vec<u8>>,
+    manifest_bytes: AtomicUsize,
     layers: Memo<(Digest, ScanRequest), LayerFinding>,
     failures: Failures,
 }
@@ -142,6 +148,7 @@ impl<R: Registry> Inspector<R> {
             registry,
             settings,
             manifests: Memo::default(),
+            manifest_bytes: AtomicUsize::new(0),
             layers: Memo::default(),
             failures: Failures::default(),
         }
@@ -346,6 +353,7 @@ impl<R: Registry> Inspector<R> {
             .get_or_try_init(|| async {
                 let bytes = self.registry.manifest(repository, digest).await?;
                 verify(&bytes, digest, repository)?;
+                self.bound_manifests(digest, bytes.len());
                 Ok::<_, InspectError>(Arc::new(bytes))
             })
             .await?;
@@ -356,6 +364,19 @@ impl<R: Registry> Inspector<R> {
             return Err(InspectError::new(ErrorKind::Unsupported, message));
         }
         Ok(document)
+    }
+
+    /// Forgets a manifest for which there is no room: who waits for it now still gets it.
+    fn bound_manifests(&self, digest: &Digest, length: usize) {
+        let before = self.manifest_bytes.fetch_add(length, Ordering::Relaxed);
+        if before + length > MAX_REMEMBERED_BYTES {
+            self.manifest_bytes.fetch_sub(length, Ordering::Relaxed);
+            let mut memo = self
+                .manifests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            memo.remove(digest);
+        }
     }
 
     async fn find_distribution(
