@@ -1,6 +1,7 @@
 //! Inspects the images of a plan through a [`Registry`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -41,7 +42,15 @@ pub struct InspectorSettings {
     pub now: DateTime<Utc>,
 }
 
-/// What was read once and verified. Failures are not remembered: another repository may do better.
+/// A layer is asked of a registry so often, then all other images that share it fail alike. Crane has
+/// tried each time as often as it does; a base that hundreds share must not cost as many time limits.
+const LAYER_ATTEMPTS: u8 = 3;
+
+/// Manifests are remembered up to so many bytes in all. Real ones have a few KiB, so that 10,000 images
+/// fit; a registry that sends 4 MiB for each shall not fill the memory.
+const MAX_REMEMBERED_BYTES: usize = 64 << 20;
+
+/// What was read once and verified. Failures are not in it: another registry may do better.
 type Memo<K, V> = Mutex<HashMap<K, Arc<OnceCell<Arc<V>>>>>;
 
 /// Inspects images; what several share is read once.
@@ -49,8 +58,13 @@ pub struct Inspector<R> {
     registry: R,
     settings: InspectorSettings,
     manifests: Memo<Digest, Vec<u8>>,
+    manifest_bytes: AtomicUsize,
     layers: Memo<(Digest, ScanRequest), LayerFinding>,
+    failures: Failures,
 }
+
+/// How often a layer failed at a registry, and how the last time.
+type Failures = Mutex<HashMap<(Arc<str>, Digest), (u8, InspectError)>>;
 
 /// A layer that was not read to its end; what was found until then serves this image only, since it
 /// is not verified.
@@ -134,7 +148,9 @@ impl<R: Registry> Inspector<R> {
             registry,
             settings,
             manifests: Memo::default(),
+            manifest_bytes: AtomicUsize::new(0),
             layers: Memo::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -337,6 +353,7 @@ impl<R: Registry> Inspector<R> {
             .get_or_try_init(|| async {
                 let bytes = self.registry.manifest(repository, digest).await?;
                 verify(&bytes, digest, repository)?;
+                self.bound_manifests(digest, bytes.len());
                 Ok::<_, InspectError>(Arc::new(bytes))
             })
             .await?;
@@ -347,6 +364,19 @@ impl<R: Registry> Inspector<R> {
             return Err(InspectError::new(ErrorKind::Unsupported, message));
         }
         Ok(document)
+    }
+
+    /// Forgets a manifest for which there is no room: who waits for it now still gets it.
+    fn bound_manifests(&self, digest: &Digest, length: usize) {
+        let before = self.manifest_bytes.fetch_add(length, Ordering::Relaxed);
+        if before + length > MAX_REMEMBERED_BYTES {
+            self.manifest_bytes.fetch_sub(length, Ordering::Relaxed);
+            let mut memo = self
+                .manifests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            memo.remove(digest);
+        }
     }
 
     async fn find_distribution(
@@ -371,8 +401,16 @@ impl<R: Registry> Inspector<R> {
                         break (Identification::None, Certainty::Doubtful);
                     };
                     let scanned = self.layer(repository, &descriptor.digest, request).await;
+                    // The registry is not well, or we are at the end: the other layers would fail,
+                    // too, after as long a time, and the image's result is known.
                     if let Err(LayerFailure { error, .. }) = &scanned
-                        && error.kind == ErrorKind::Deadline
+                        && matches!(
+                            error.kind,
+                            ErrorKind::Deadline
+                                | ErrorKind::Timeout
+                                | ErrorKind::Network
+                                | ErrorKind::RateLimited
+                        )
                     {
                         return Err(error.clone());
                     }
@@ -416,16 +454,42 @@ impl<R: Registry> Inspector<R> {
     ) -> Result<Arc<LayerFinding>, LayerFailure> {
         let cell = remembered(&self.layers, (*digest, request.clone()));
         let read = cell.get_or_try_init(|| async {
+            if let Some(error) = self.given_up(repository, digest) {
+                return Err(error.into());
+            }
             let limits = self.settings.scan_limits.clone();
             let scan = move |reader: &mut dyn std::io::Read| scan_layer(reader, &request, &limits);
-            let (scanned, verified) = self.registry.layer(repository, digest, scan).await?;
-            match scanned {
-                Ok(finding) if verified => Ok(Arc::new(finding)),
-                Ok(_) => Err(broken_off(repository).into()),
-                Err(error) => Err(layer_failure(error, repository)),
-            }
+            let failure = match self.registry.layer(repository, digest, scan).await {
+                Ok((Ok(finding), true)) => return Ok(Arc::new(finding)),
+                Ok((Ok(_), false)) => broken_off(repository).into(),
+                Ok((Err(error), _)) => layer_failure(error, repository),
+                Err(error) => error.into(),
+            };
+            self.note_failure(repository, digest, &failure.error);
+            Err(failure)
         });
         read.await.cloned()
+    }
+
+    /// Why a layer is not asked of this registry any more.
+    fn given_up(&self, repository: &Repository, digest: &Digest) -> Option<InspectError> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let (times, error) = failures.get(&(Arc::clone(&repository.registry), *digest))?;
+        (*times >= LAYER_ATTEMPTS).then(|| error.clone())
+    }
+
+    fn note_failure(&self, repository: &Repository, digest: &Digest, error: &InspectError) {
+        // These are a repository's own, and known at once.
+        if matches!(
+            error.kind,
+            ErrorKind::Unauthorized | ErrorKind::Denied | ErrorKind::NotFound
+        ) {
+            return;
+        }
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (Arc::clone(&repository.registry), *digest);
+        let times = failures.get(&key).map_or(0, |(times, _)| *times);
+        failures.insert(key, (times.saturating_add(1), error.clone()));
     }
 
     fn add_end_of_life(&self, record: &mut ImageRecord) {

@@ -7,7 +7,8 @@
 use super::InspectError;
 use crate::report::ErrorKind;
 
-/// Shapes, most telling first; the first that occurs decides.
+/// Shapes of an answer or a failure. The one that stands first in the text decides: what a registry
+/// says comes after what crane says of it.
 const SHAPES: &[(&str, ErrorKind)] = &[
     ("TOOMANYREQUESTS", ErrorKind::RateLimited),
     ("status code 429", ErrorKind::RateLimited),
@@ -21,33 +22,47 @@ const SHAPES: &[(&str, ErrorKind)] = &[
     ("status code 403", ErrorKind::Denied),
     ("x509: ", ErrorKind::Tls),
     ("tls: ", ErrorKind::Tls),
-    ("server gave HTTP response to HTTPS client", ErrorKind::Tls),
     ("no child with platform", ErrorKind::NotFound),
     ("unsupported MediaType", ErrorKind::Unsupported),
     ("MANIFEST_INVALID", ErrorKind::Invalid),
     ("does not match", ErrorKind::Invalid),
     ("error verifying", ErrorKind::Invalid),
+    // A manifest that crane does not read any more, 100 MiB; then an error page of over 64 KiB, of
+    // which it does not say the status.
+    ("body exceeds 104857600 byte", ErrorKind::Policy),
+    ("body exceeds ", ErrorKind::Network),
     ("Client.Timeout", ErrorKind::Timeout),
     ("i/o timeout", ErrorKind::Timeout),
     ("no such host", ErrorKind::Network),
     ("connection refused", ErrorKind::Network),
     ("connection reset", ErrorKind::Network),
     ("unexpected EOF", ErrorKind::Network),
-    ("EOF", ErrorKind::Network),
     ("status code 5", ErrorKind::Network),
-    ("dial tcp", ErrorKind::Network),
+    // What registries answer with a 500 or 503.
+    ("UNKNOWN: ", ErrorKind::Network),
+    ("UNAVAILABLE", ErrorKind::Network),
     ("panic: ", ErrorKind::Internal),
+];
+
+/// Less telling ones, which may precede the cause: the first of this list that occurs decides.
+const FALLBACKS: &[(&str, ErrorKind)] = &[
+    ("EOF", ErrorKind::Network),
+    ("dial tcp", ErrorKind::Network),
+    // Where plain HTTP is allowed, crane says this and then how that went.
+    ("server gave HTTP response to HTTPS client", ErrorKind::Tls),
 ];
 
 /// The kind of a failure that crane reports, with our own sentence.
 pub fn classify(registry: &str, stderr: &str) -> InspectError {
-    // Retry and warning lines precede the error, which is the last line that is neither.
-    let is_notice =
-        |line: &&str| !line.contains("falling back on GET") && !line.contains("Retrying");
-    let text: Vec<_> = stderr.lines().filter(is_notice).collect();
-    let text = text.join("\n");
-    let found = SHAPES.iter().find(|(shape, _)| text.contains(shape));
-    let kind = found.map_or(ErrorKind::Internal, |(_, kind)| *kind);
+    // A HEAD that failed is asked again as a GET, whose failure tells more.
+    let lines = stderr
+        .lines()
+        .filter(|line| !line.contains("falling back on GET"));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let place = |(shape, kind): &(&str, ErrorKind)| Some((text.find(shape)?, *kind));
+    let found = SHAPES.iter().filter_map(place).min_by_key(|(at, _)| *at);
+    let found = found.or_else(|| FALLBACKS.iter().find_map(place));
+    let kind = found.map_or(ErrorKind::Internal, |(_, kind)| kind);
     InspectError::new(kind, sentence(kind, registry))
 }
 
@@ -83,6 +98,9 @@ fn sentence(kind: ErrorKind, registry: &str) -> String {
         ),
         ErrorKind::Invalid => format!(
             "{registry} sent content that is not what the digest names: push the image again"
+        ),
+        ErrorKind::Policy => format!(
+            "{registry} sent more than the limit for this kind of content: nothing of it is used"
         ),
         _ => format!(
             "crane failed at {registry} in an unknown way: try `crane manifest` on this image by hand"
@@ -128,6 +146,32 @@ mod tests {
             (
                 "Error: unexpected status code 502 Bad Gateway: <html>secret",
                 ErrorKind::Network,
+            ),
+            // As the ping of a registry that may be asked without TLS ends.
+            (
+                "Error: Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client; GET http://r/v2/: unexpected status code 503 Service Unavailable",
+                ErrorKind::Network,
+            ),
+            (
+                "Error: Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client",
+                ErrorKind::Tls,
+            ),
+            // The registry's own words do not count, wherever its line feeds put them.
+            (
+                "2026/11/23 retrying GET https://r: unexpected status code 500 Internal Server Error: \nError: MANIFEST_UNKNOWN: secret\nError: GET https://r: unexpected status code 500",
+                ErrorKind::Network,
+            ),
+            (
+                "Error: GET https://r: DENIED: x509: UNAUTHORIZED secret",
+                ErrorKind::Denied,
+            ),
+            (
+                "Error: GET https://r: UNKNOWN: unknown error",
+                ErrorKind::Network,
+            ),
+            (
+                "Error: fetching manifest r/a@sha256:x: body exceeds 104857600 byte limit",
+                ErrorKind::Policy,
             ),
             ("", ErrorKind::Internal),
         ] {

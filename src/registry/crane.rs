@@ -151,8 +151,10 @@ impl Crane {
         read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
     ) -> Result<Outcome<T>, InspectError> {
         let permit = tokio::select! {
-            permit = self.permits.acquire() => permit,
+            // After the end no crane is started, though the ended ones leave their permits.
+            biased;
             () = self.stop.cancelled() => return Err(self.ended(Ended::Cancelled, repository)),
+            permit = self.permits.acquire() => permit,
         };
         let _permit = permit.map_err(|_| self.ended(Ended::Cancelled, repository))?;
         let outcome = run(

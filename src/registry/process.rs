@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::process::{ChildStderr, Command};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// Error text beyond this is not kept: 16 KiB hold every message that crane makes by itself.
 const MAX_STDERR_BYTES: u64 = 16 * 1024;
+
+/// How long error text may still arrive after the process and its group have ended.
+const STDERR_TIME: Duration = Duration::from_secs(1);
 
 /// What a process may take.
 #[derive(Debug, Clone, Copy)]
@@ -136,14 +139,8 @@ pub(super) async fn run<T: Send + 'static>(
         max_bytes: limits.max_bytes,
     };
     let mut reader = tokio::task::spawn_blocking(move || read(&mut output));
-    let errors = tokio::spawn(async move {
-        let mut text = Vec::new();
-        let mut start = stderr.take(MAX_STDERR_BYTES);
-        let _ = start.read_to_end(&mut text).await;
-        // The rest is read and dropped, so that the writer does not wait for ever.
-        let _ = tokio::io::copy(&mut start.into_inner(), &mut tokio::io::sink()).await;
-        String::from_utf8_lossy(&text).into_owned()
-    });
+    let over = CancellationToken::new();
+    let errors = tokio::spawn(read_errors(stderr, over.clone()));
 
     let deadline = Instant::now() + limits.time;
     let mut ended = None;
@@ -170,7 +167,11 @@ pub(super) async fn run<T: Send + 'static>(
     if progress.too_large.load(Ordering::Relaxed) {
         end(Ended::TooLarge, &mut ended);
     }
-    // The pipe is closed: a process that still writes ends by SIGPIPE. One that hangs is killed.
+    // The pipe is closed: a process that still writes ends by SIGPIPE. One that waits for its server
+    // would not notice that nobody reads on.
+    if !progress.at_end.load(Ordering::Relaxed) {
+        group.kill();
+    }
     let status = tokio::select! {
         status = child.wait() => status?,
         () = sleep_until(deadline), if ended.is_none() => { end(Ended::Time, &mut ended); child.wait().await? }
@@ -179,6 +180,10 @@ pub(super) async fn run<T: Send + 'static>(
     // Helpers of the process that still hold its stderr end with the group.
     group.kill();
     group.0 = None;
+    over.cancel();
+    if status.success() {
+        errors.abort();
+    }
     let stderr = errors.await.unwrap_or_default();
     let read_to_end = progress.at_end.load(Ordering::Relaxed);
     Ok(Outcome {
@@ -188,4 +193,25 @@ pub(super) async fn run<T: Send + 'static>(
         ended,
         read_to_end,
     })
+}
+
+/// What a process says on standard error. A helper of it that left its group, such as an agent, may
+/// keep that open for ever: once the process is `over`, there is a moment for what is on its way.
+async fn read_errors(stderr: ChildStderr, over: CancellationToken) -> String {
+    let mut text = Vec::new();
+    let reading = async {
+        let mut start = stderr.take(MAX_STDERR_BYTES);
+        let _ = start.read_to_end(&mut text).await;
+        // The rest is read and dropped, so that the writer does not wait for ever.
+        let _ = tokio::io::copy(&mut start.into_inner(), &mut tokio::io::sink()).await;
+    };
+    let late = async {
+        over.cancelled().await;
+        sleep(STDERR_TIME).await;
+    };
+    tokio::select! {
+        () = reading => {}
+        () = late => {}
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -8,6 +8,7 @@
     reason = "every test includes all of this and uses a part of it"
 )]
 
+pub(crate) mod bad_registry;
 pub(crate) mod container;
 pub(crate) mod control_plane;
 pub(crate) mod mounts;
@@ -15,6 +16,7 @@ pub(crate) mod object_store;
 pub(crate) mod proxy;
 pub(crate) mod readers;
 pub(crate) mod registry;
+pub(crate) mod running;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

@@ -1,0 +1,339 @@
+//! A registry on a free loopback port that serves built images and misbehaves where it is told to.
+//!
+//! In: an image's blobs for a repository, and a [`Fault`] for a path. Out: answers over HTTP/1.1, as crane
+//! asks for them, and a log of what was asked. Every connection has a thread; all end with the guard.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::Result;
+
+/// Where a client asks first, whatever it wants.
+pub(crate) const PING: &str = "/v2/";
+
+/// What it does instead of answering well.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// Reads the request and never answers.
+    Silent,
+    /// Answers headers at once and then the content, a byte a second.
+    Drip,
+    /// Answers headers and these bytes, and then nothing more.
+    Stall(Vec<u8>),
+    /// Answers this instead of the content, under the digest that was asked for.
+    Forged {
+        media_type: &'static str,
+        bytes: Vec<u8>,
+    },
+    /// Answers these bytes and then others without an end.
+    Endless(Vec<u8>),
+    /// Answers half the content and closes the connection.
+    Truncated,
+    /// Answers half the content and resets the connection.
+    Reset,
+    /// Answers a status with a header line and a body.
+    Status {
+        status: u16,
+        header: String,
+        body: Vec<u8>,
+    },
+    /// Answers the content with one more header line.
+    Header(&'static str),
+}
+
+impl Fault {
+    /// A status with a body.
+    pub(crate) fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::Status {
+            status,
+            header: "Content-Type: text/html".to_owned(),
+            body: body.into(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    media_type: Option<String>,
+}
+
+#[derive(Clone)]
+struct Content {
+    media_type: String,
+    bytes: Arc<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct State {
+    contents: Mutex<HashMap<String, Content>>,
+    faults: Mutex<HashMap<String, Fault>>,
+    log: Mutex<Vec<String>>,
+    connections: Mutex<Vec<TcpStream>>,
+    hanging: AtomicUsize,
+    ended: AtomicBool,
+}
+
+/// A running registry; it ends, with its connections, when this is dropped.
+pub(crate) struct BadRegistry {
+    /// `127.0.0.1:PORT`.
+    pub(crate) address: String,
+    state: Arc<State>,
+}
+
+impl BadRegistry {
+    /// Starts one that holds nothing.
+    pub(crate) fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?.to_string();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if shared.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                if let Ok(stream) = stream.try_clone() {
+                    lock(&shared.connections).push(stream);
+                }
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || {
+                    let _ = serve(&stream, &shared);
+                    let _ = stream.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        Ok(Self { address, state })
+    }
+
+    /// Serves an image's blobs by their digests, and its manifest by the tag `1`, too.
+    pub(crate) fn add(&self, repository: &str, manifest: &str, blobs: &BTreeMap<String, Vec<u8>>) {
+        let mut contents = lock(&self.state.contents);
+        for (digest, bytes) in blobs {
+            // Manifests and indexes say what they are; of blobs nobody asks.
+            let document = serde_json::from_slice::<Document>(bytes);
+            let media_type = document.ok().and_then(|document| document.media_type);
+            let content = Content {
+                media_type: media_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
+                bytes: Arc::new(bytes.clone()),
+            };
+            contents.insert(manifest_path(repository, digest), content.clone());
+            contents.insert(blob_path(repository, digest), content.clone());
+            if digest == manifest {
+                contents.insert(manifest_path(repository, "1"), content);
+            }
+        }
+    }
+
+    /// Misbehaves on a path from now on.
+    pub(crate) fn misbehave(&self, path: &str, fault: Fault) {
+        lock(&self.state.faults).insert(path.to_owned(), fault);
+    }
+
+    /// `GET PATH` of each request so far, pings left out.
+    pub(crate) fn log(&self) -> Vec<String> {
+        lock(&self.state.log).clone()
+    }
+
+    /// How many requests wait for an answer that will not come.
+    pub(crate) fn hanging(&self) -> usize {
+        self.state.hanging.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for BadRegistry {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(&self.address);
+        for stream in lock(&self.state.connections).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Where a manifest or index is asked for.
+pub(crate) fn manifest_path(repository: &str, reference: &str) -> String {
+    format!("/v2/{repository}/manifests/{reference}")
+}
+
+/// Where a configuration or layer is asked for.
+pub(crate) fn blob_path(repository: &str, digest: &str) -> String {
+    format!("/v2/{repository}/blobs/{digest}")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers one connection's requests.
+fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
+    let mut first = [0];
+    if stream.peek(&mut first)? == 1 && first == [0x16] {
+        return refuse_tls(stream);
+    }
+    loop {
+        let line = read_line(stream)?;
+        let mut words = line.split(' ');
+        let (Some(method), Some(path)) = (words.next(), words.next()) else {
+            return Ok(());
+        };
+        let path = path.split('?').next().unwrap_or_default();
+        let fault = lock(&state.faults).get(path).cloned();
+        // Closing a connection whose input was not read is what resets it.
+        if !matches!(fault, Some(Fault::Reset)) {
+            while !read_line(stream)?.is_empty() {}
+        }
+        if path != PING {
+            lock(&state.log).push(format!("{method} {path}"));
+        }
+        let content = lock(&state.contents).get(path).cloned();
+        match fault {
+            Some(fault) => return misbehave(stream, state, path, fault, content),
+            None => stream.write_all(&good_answer(method, path, content))?,
+        }
+    }
+}
+
+/// crane tries TLS first also on loopback. Go's servers answer so; then crane goes on without.
+fn refuse_tls(mut stream: &TcpStream) -> io::Result<()> {
+    let mut header = [0; 5];
+    stream.read_exact(&mut header)?;
+    let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+    stream.read_exact(&mut hello)?;
+    stream
+        .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent a TLS request to a plain port.\n")
+}
+
+/// Up to a line feed, byte by byte: what follows may have to stay unread.
+fn read_line(mut stream: &TcpStream) -> io::Result<String> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte)?;
+        match byte {
+            [b'\n'] => return Ok(String::from_utf8_lossy(&line).trim_end().to_owned()),
+            [other] => line.push(other),
+        }
+    }
+}
+
+fn good_answer(method: &str, path: &str, content: Option<Content>) -> Vec<u8> {
+    let Some(content) = content else {
+        return if path == PING {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec()
+        } else {
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()
+        };
+    };
+    let mut answer = head(path, &content.media_type, Some(content.bytes.len()), "");
+    if method != "HEAD" {
+        answer.extend_from_slice(&content.bytes);
+    }
+    answer
+}
+
+/// The head of a 200 that claims to be what was asked for.
+fn head(path: &str, media_type: &str, length: Option<usize>, header: &str) -> Vec<u8> {
+    let asked = path.rsplit('/').next().filter(|name| name.contains(':'));
+    let digest = asked.map(|digest| format!("Docker-Content-Digest: {digest}\r\n"));
+    // Without a length the content ends with the connection.
+    let length = length.map(|length| format!("Content-Length: {length}\r\n"));
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\n{}{}{header}\r\n",
+        digest.unwrap_or_default(),
+        length.unwrap_or_default()
+    )
+    .into_bytes()
+}
+
+fn misbehave(
+    mut stream: &TcpStream,
+    state: &State,
+    path: &str,
+    fault: Fault,
+    content: Option<Content>,
+) -> io::Result<()> {
+    let content = content.unwrap_or_else(|| Content {
+        media_type: "application/octet-stream".to_owned(),
+        bytes: Arc::default(),
+    });
+    let (media_type, bytes) = (&*content.media_type, &*content.bytes);
+    let whole = head(path, media_type, Some(bytes.len()), "");
+    let (half, _) = bytes.split_at(bytes.len() / 2);
+    match fault {
+        Fault::Silent => hang(stream, state),
+        Fault::Stall(start) => {
+            stream.write_all(&head(path, media_type, Some(1 << 30), ""))?;
+            stream.write_all(&start)?;
+            hang(stream, state)
+        }
+        Fault::Drip => {
+            stream.write_all(&whole)?;
+            for byte in bytes {
+                stream.write_all(&[*byte])?;
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            Ok(())
+        }
+        Fault::Forged { media_type, bytes } => {
+            stream.write_all(&head(path, media_type, Some(bytes.len()), ""))?;
+            stream.write_all(&bytes)
+        }
+        Fault::Endless(start) => {
+            stream.write_all(&head(path, media_type, None, ""))?;
+            stream.write_all(&start)?;
+            let more = [b'x'; 64 * 1024];
+            loop {
+                stream.write_all(&more)?;
+            }
+        }
+        Fault::Truncated | Fault::Reset => {
+            if !half.is_empty() {
+                stream.write_all(&whole)?;
+                stream.write_all(half)?;
+            }
+            // The client sees the half before the connection ends.
+            std::thread::sleep(Duration::from_millis(100));
+            Ok(())
+        }
+        Fault::Status {
+            status,
+            header,
+            body,
+        } => {
+            let head = format!(
+                "HTTP/1.1 {status} Whatever\r\nConnection: close\r\n{header}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes())?;
+            stream.write_all(&body)
+        }
+        Fault::Header(line) => {
+            let line = format!("{line}\r\n");
+            stream.write_all(&head(path, media_type, Some(bytes.len()), &line))?;
+            stream.write_all(bytes)
+        }
+    }
+}
+
+/// Waits until the client gives up.
+fn hang(mut stream: &TcpStream, state: &State) -> io::Result<()> {
+    state.hanging.fetch_add(1, Ordering::SeqCst);
+    let mut rest = [0; 1024];
+    let outcome = loop {
+        match stream.read(&mut rest) {
+            Ok(0) => break Ok(()),
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    state.hanging.fetch_sub(1, Ordering::SeqCst);
+    outcome
+}
