@@ -39,6 +39,19 @@ const ENVIRONMENT: &[&str] = &[
     "https_proxy",
     "http_proxy",
     "no_proxy",
+    // What the credential helpers of the clouds need of a workload's identity: names, and paths of
+    // tokens that a pod has for itself. Keys, such as AWS_SECRET_ACCESS_KEY, are the store's.
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_FEDERATED_TOKEN_FILE",
 ];
 
 /// How crane is run.
