@@ -711,7 +711,7 @@ fn a_layer_that_many_images_share_is_waited_for_a_few_times_only() -> Result {
         table.image(&name, &image, ("partial", "timeout", "too slowly"));
     }
     table.good();
-    table.check(&["--crane-timeout", "1s"])?;
+    table.check(&["--crane-timeout", "3s"])?;
     let asked = table.registry.log();
     let digest = fixtures::images::digest_of(&dead.blob());
     let asked = asked.iter().filter(|line| line.ends_with(&digest)).count();
@@ -734,7 +734,7 @@ fn a_registry_that_answers_no_layer_costs_an_image_one_time_limit() -> Result {
     }
     table.image("many", &image, ("partial", "timeout", "too slowly"));
     table.good();
-    table.check(&["--crane-timeout", "1s", "--layers", "all"])?;
+    table.check(&["--crane-timeout", "3s", "--layers", "all"])?;
     let asked = table.registry.log();
     let asked = asked.iter().filter(|line| line.contains("/many/blobs/"));
     assert_eq!(asked.count(), 2, "the configuration and one layer");
@@ -762,7 +762,7 @@ fn manifest_of_run(store: &Path) -> Result<Value> {
 #[test]
 fn a_deadline_ends_in_a_report_with_what_is_known() -> Result {
     let table = hanging(2)?;
-    table.check(&["--deadline", "8s", "--crane-timeout", "60s"])?;
+    table.check(&["--deadline", "10s", "--crane-timeout", "60s"])?;
     let manifest = manifest_of_run(&table.store())?;
     assert_eq!(
         manifest["completeness"],
@@ -781,7 +781,7 @@ fn sigterm_and_sigint_end_in_a_report_with_what_is_known() -> Result {
         until("three hanging requests, all others answered", || {
             Ok(table.registry.hanging() == 3 && asked(&table) == 4 * 3 + 2 + 3)
         })?;
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_secs(1));
         running.signal(signal)?;
         let ended = running.wait(BOUND, || Ok(()))?;
         assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);

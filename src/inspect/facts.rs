@@ -13,8 +13,8 @@ use super::plan::{ImageTarget, Wanted};
 use crate::image::{Digest, Platform, Repository};
 use crate::os::{
     Certainty, EolSubject, EolTable, HistoryEntry, Identification, LayerError, LayerFinding,
-    LayerPolicy, LayerState, ScanLimits, ScanRequest, Step, layer_infos, next_step, scan_layer,
-    windows,
+    LayerPolicy, LayerState, Limit, ScanLimits, ScanRequest, Step, layer_infos, next_step,
+    scan_layer, windows,
 };
 use crate::registry::{InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus, LayerRecord};
@@ -539,10 +539,17 @@ fn broken_off(repository: &Repository) -> InspectError {
 fn layer_failure(error: LayerError, repository: &Repository) -> LayerFailure {
     match error {
         LayerError::Read(_) => broken_off(repository).into(),
-        LayerError::Limit { limit, found } => LayerFailure {
-            error: InspectError::new(ErrorKind::Policy, format!("{limit}: see --max-layer")),
-            found: Some(*found),
-        },
+        LayerError::Limit { limit, found } => {
+            // The one limit that is a setting.
+            let advice = match limit {
+                Limit::Compressed => "raise --max-layer to read it whole",
+                _ => "see what is in it before you run it",
+            };
+            LayerFailure {
+                error: InspectError::new(ErrorKind::Policy, format!("{limit}: {advice}")),
+                found: Some(*found),
+            }
+        }
         LayerError::Malformed(reason) => {
             let message = format!("a layer is malformed, {reason}: rebuild the image");
             InspectError::new(ErrorKind::Invalid, message).into()
