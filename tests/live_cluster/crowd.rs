@@ -250,7 +250,7 @@ fn no_pod_is_lost_or_doubled_while_others_come_and_go_between_the_pages() -> Res
                 let (started, seen) = (Instant::now(), changes.load(Ordering::SeqCst));
                 while changes.load(Ordering::SeqCst) < seen + 5 {
                     assert!(
-                        started.elapsed() < Duration::from_secs(40),
+                        started.elapsed() < Duration::from_secs(120),
                         "nothing changes"
                     );
                     std::thread::sleep(Duration::from_millis(5));
