@@ -93,7 +93,7 @@ impl Proxy {
     pub(crate) fn wait_for_fault(&self) -> Result {
         let started = Instant::now();
         while self.faults() == 0 {
-            if started.elapsed() > Duration::from_secs(60) {
+            if started.elapsed() > Duration::from_secs(120) {
                 return Err("the proxy's fault did not happen".into());
             }
             std::thread::sleep(Duration::from_millis(5));
