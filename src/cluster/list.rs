@@ -1,5 +1,7 @@
 //! One list of the Kubernetes API, page by page, in spite of time-outs, throttling and expiry.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -47,13 +49,24 @@ impl Default for Patience {
 }
 
 /// Why a list could not be read in full.
-#[derive(Debug, thiserror::Error)]
-#[error("could not list {plural}: {problem}")]
+#[derive(Debug)]
 pub struct ListFailure {
     /// `pods` or `nodes`.
     plural: &'static str,
-    #[source]
     problem: Problem,
+}
+
+impl fmt::Display for ListFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not list {}: {}", self.plural, self.problem)
+    }
+}
+
+impl Error for ListFailure {
+    /// The problem's own: the text holds the problem.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
+    }
 }
 
 /// What went wrong with a page.
@@ -63,7 +76,7 @@ pub enum Problem {
     #[error(
         "the API server cannot be reached or broke off; check the network and the kubeconfig's server"
     )]
-    Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Connection(#[source] Box<dyn Error + Send + Sync>),
     /// No answer within the time limit.
     #[error("the API server did not answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
@@ -179,7 +192,13 @@ impl Lister {
                         return Ok(Listing::Whole);
                     }
                 }
-                Page::Expired(Some(next)) if token.as_ref() != Some(&next) => token = Some(next),
+                Page::Expired(Some(next)) if token.as_ref() != Some(&next) => {
+                    tracing::debug!(
+                        path,
+                        "the list expired: going on with the rest as it is now"
+                    );
+                    token = Some(next);
+                }
                 Page::Expired(_) => return Ok(Listing::Expired),
             }
         }
@@ -257,7 +276,7 @@ impl Lister {
     }
 }
 
-fn broken(error: Box<dyn std::error::Error + Send + Sync>) -> Problem {
+fn broken(error: Box<dyn Error + Send + Sync>) -> Problem {
     if error.is::<http_body_util::LengthLimitError>() {
         Problem::TooLarge
     } else {
