@@ -287,6 +287,18 @@ fn a_night_in_the_image_writes_to_s3_with_the_images_crane_and_to_no_file() -> R
     succeed(container.run(&night, None)?.stdin(fs::File::open(&pods)?))?;
     let list = succeed(&mut container.run(&census(&server, &["list"]), None)?)?;
     assert!(list.contains("test"), "{list}");
+    let cluster = ControlPlane::start()?;
+    let kubeconfig = container.files().join("kubeconfig");
+    fs::copy(cluster.kubeconfig(), &kubeconfig)?;
+    fs::set_permissions(&kubeconfig, fs::Permissions::from_mode(0o644))?;
+    let mut check = census(&server, &["check", "--cluster-name", "test"]);
+    check.env("KUBECONFIG", "/kubeconfig");
+    let answers = succeed(&mut container.run(&check, None)?)?;
+    let answers: Vec<_> = answers
+        .lines()
+        .filter_map(|line| line.split("  ").next())
+        .collect();
+    assert_eq!(answers, ["ok"; 5]);
     let get = census(&server, &["get", "latest", "--format", "csv"]);
     let csv = succeed(&mut container.run(&get, Some("16m"))?)?;
     let mut rows = csv::Reader::from_reader(csv.as_bytes());

@@ -181,10 +181,7 @@ impl Lister {
     ) -> Result<Listing, ListFailure> {
         let mut token = None::<String>;
         loop {
-            match self
-                .page(path, PAGE_ITEMS, selector, token.as_deref())
-                .await?
-            {
+            match self.page(path, selector, token.as_deref()).await? {
                 Page::Items(items, end) => {
                     items.into_iter().for_each(&mut each);
                     token = end.continue_token;
@@ -204,23 +201,29 @@ impl Lister {
         }
     }
 
-    /// Asks for one item, to see whether that is allowed.
+    /// Asks for one item, to see whether that is allowed; once, since somebody waits for the answer.
     pub(super) async fn first<T: ListItem>(
         &self,
         path: &str,
         selector: Option<&str>,
     ) -> Result<(), ListFailure> {
-        self.page::<T>(path, 1, selector, None).await.map(drop)
+        let uri = uri(path, 1, selector, None);
+        match self.attempt::<T>(path, &uri).await {
+            Ok(_) => Ok(()),
+            Err(problem) => Err(ListFailure {
+                plural: T::PLURAL,
+                problem,
+            }),
+        }
     }
 
     async fn page<T: ListItem>(
         &self,
         path: &str,
-        limit: u32,
         selector: Option<&str>,
         token: Option<&str>,
     ) -> Result<Page<T>, ListFailure> {
-        let uri = uri(path, limit, selector, token);
+        let uri = uri(path, PAGE_ITEMS, selector, token);
         let pauses = ExponentialBuilder::new()
             .with_min_delay(self.patience.first_pause)
             .with_max_delay(self.patience.longest_pause)

@@ -3,6 +3,7 @@
 //! [`fleet`] is a cluster whose every row is known, which the tests of [`rows`] share; [`crowd`] is one
 //! whose list has many pages, and which changes.
 
+mod check;
 mod crowd;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;

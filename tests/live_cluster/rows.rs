@@ -146,13 +146,13 @@ fn the_context_that_is_named_is_the_one_that_is_read() -> Result {
 }
 
 /// What a service account may do, and where.
-enum Right {
+pub(crate) enum Right {
     Everywhere(&'static str),
     In(&'static str, &'static str),
 }
 
 /// A kubeconfig with the token of a new service account that may list some resources.
-fn account(fleet: &Fleet, name: &str, rights: &[Right]) -> Result<PathBuf> {
+pub(crate) fn account(fleet: &Fleet, name: &str, rights: &[Right]) -> Result<PathBuf> {
     let (api, home) = (&fleet.api, "/api/v1/namespaces/default/serviceaccounts");
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     api.create(home, &json!({"metadata": {"name": name}}))?;
