@@ -122,7 +122,7 @@ fn every_distribution_has_its_status_on_every_day() {
                 id: Some(id),
                 version: text(version),
                 name: text(name),
-                os_version: None,
+                ..EolSubject::default()
             }
         };
         let statuses = DAYS.map(|today| {
