@@ -3,7 +3,8 @@
 //! In: CSV of the embedded table's columns. Out: [`Release`]s. Which release a distribution is, and
 //! what its dates mean on a given day, is decided in `eol_map`.
 
-use std::io::Read;
+use std::collections::HashMap;
+use std::io::{self, Read};
 
 use chrono::NaiveDate;
 use serde::Deserialize;
@@ -78,25 +79,30 @@ impl Ending {
 /// A table that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum EolError {
-    /// Not CSV, or a column is missing.
-    #[error(
-        "the end-of-life data is no table of the expected columns (product, cycle, end_of_life, …)"
-    )]
-    Csv(#[source] csv::Error),
-    /// A cell that should be a date.
-    #[error(
-        "line {line} of the end-of-life data: column {column} is neither YYYY-MM-DD, true, false nor empty"
-    )]
-    Date {
+    /// It could not be read as bytes.
+    #[error("could not read the end-of-life data")]
+    Read(#[source] io::Error),
+    /// It is larger than any such table.
+    #[error("the end-of-life data is over 16 MiB")]
+    TooLarge,
+    /// A line that is no row of such a table.
+    #[error("line {line} of the end-of-life data: {problem}")]
+    Line {
         /// The line, counted from 1.
         line: u64,
-        /// The column's name.
-        column: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
     },
     /// A table without rows would call everything unknown.
     #[error("the end-of-life data has no rows")]
     Empty,
+    /// Nothing tells how old the data is.
+    #[error("the end-of-life data does not tell its day: add a column as_of or release_date")]
+    NoDay,
 }
+
+/// The columns that a table must have.
+const COLUMNS: [&str; 3] = ["product", "cycle", "end_of_life"];
 
 /// A row as it stands in the file. Columns that are not needed are passed over.
 #[derive(Deserialize)]
@@ -112,6 +118,8 @@ struct Row {
     lts: String,
     #[serde(default)]
     latest: String,
+    #[serde(default)]
+    as_of: String,
 }
 
 impl EolTable {
@@ -127,35 +135,66 @@ impl EolTable {
     }
 
     /// Reads a table in CSV, with the embedded table's columns in any order; lines that begin with
-    /// `#` are comments. `as_of` is the data's day; without it the newest day of a release in the
-    /// data stands for it, which can only be too early.
+    /// `#` are comments. `as_of` is the data's day; without it the newest day in its columns `as_of`
+    /// or else `release_date` stands for it, which can only be too early.
     ///
     /// # Errors
     /// [`EolError`], which names the line.
-    pub fn from_reader(reader: impl Read, as_of: Option<NaiveDate>) -> Result<Self, EolError> {
+    pub fn from_reader(mut reader: impl Read, as_of: Option<NaiveDate>) -> Result<Self, EolError> {
+        let mut bytes = Vec::new();
+        let limit = reader.by_ref().take(MAX_TABLE_BYTES + 1);
+        io::BufReader::new(limit)
+            .read_to_end(&mut bytes)
+            .map_err(EolError::Read)?;
+        if bytes.len() as u64 > MAX_TABLE_BYTES {
+            return Err(EolError::TooLarge);
+        }
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let mut csv = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .trim(csv::Trim::All)
-            .from_reader(reader.take(MAX_TABLE_BYTES));
-        let headers = csv.headers().map_err(EolError::Csv)?.clone();
-        let mut releases = Vec::new();
-        for record in csv.records() {
-            let record = record.map_err(EolError::Csv)?;
-            let line = record.position().map_or(0, csv::Position::line);
-            let row: Row = record.deserialize(Some(&headers)).map_err(EolError::Csv)?;
-            releases.push(row.parse(line)?);
+            .from_reader(text);
+        let headers = csv
+            .headers()
+            .map_err(|error| not_csv(text, &error))?
+            .clone();
+        let lacks = |column: &&&str| !headers.iter().any(|header| header == **column);
+        if let Some(column) = COLUMNS.iter().find(lacks) {
+            let line = line_of(text, headers.position());
+            let problem =
+                format!("no column is named {column} (there must be product, cycle, end_of_life)");
+            return Err(EolError::Line { line, problem });
         }
-        let newest = releases
-            .iter()
-            .filter_map(|release| release.release_date)
-            .max();
+        let mut releases = Vec::new();
+        let mut days = Vec::new();
+        let mut seen = HashMap::new();
+        for record in csv.records() {
+            let record = record.map_err(|error| not_csv(text, &error))?;
+            let line = line_of(text, record.position());
+            let row: Row = record
+                .deserialize(Some(&headers))
+                .map_err(|error| not_csv(text, &error))?;
+            let (release, day) = row.parse(line)?;
+            let name = (release.product.clone(), release.cycle.to_ascii_lowercase());
+            if let Some(first) = seen.insert(name, line) {
+                let problem = format!(
+                    "{} {} stands in line {first} already",
+                    release.product, release.cycle
+                );
+                return Err(EolError::Line { line, problem });
+            }
+            days.extend(day);
+            releases.push(release);
+        }
         if releases.is_empty() {
             return Err(EolError::Empty);
         }
-        Ok(Self {
-            as_of: as_of.or(newest).unwrap_or_default(),
-            releases,
-        })
+        let released = releases.iter().filter_map(|release| release.release_date);
+        let as_of = as_of
+            .or(days.into_iter().max())
+            .or(released.max())
+            .ok_or(EolError::NoDay)?;
+        Ok(Self { as_of, releases })
     }
 
     /// All release cycles, in the table's order.
@@ -188,19 +227,36 @@ impl EolTable {
 }
 
 impl Row {
-    fn parse(self, line: u64) -> Result<Release, EolError> {
-        let ending = |cell: &str, column| match cell {
+    /// The release, and the day that the row is of.
+    fn parse(self, line: u64) -> Result<(Release, Option<NaiveDate>), EolError> {
+        let wrong = |problem: String| EolError::Line { line, problem };
+        let day = |cell: &str, column| match cell {
+            "" => Ok(None),
+            date => date
+                .parse()
+                .map(Some)
+                .map_err(|_| wrong(format!("column {column} is neither YYYY-MM-DD nor empty"))),
+        };
+        let ending = |cell: &str, column| {
+            match cell {
             "" => Ok(Ending::Unstated),
             "true" => Ok(Ending::Over),
             "false" => Ok(Ending::Open),
-            date => date
-                .parse()
-                .map(Ending::Date)
-                .map_err(|_| EolError::Date { line, column }),
+            date => date.parse().map(Ending::Date).map_err(|_| {
+                wrong(format!(
+                    "column {column} is neither YYYY-MM-DD, true (it is over), false (it goes on) nor empty"
+                ))
+            }),
+        }
         };
+        for (column, cell) in [("product", &self.product), ("cycle", &self.cycle)] {
+            if cell.is_empty() {
+                return Err(wrong(format!("column {column} is empty")));
+            }
+        }
         let text = |cell: String| (!cell.is_empty()).then_some(cell);
-        Ok(Release {
-            release_date: ending(&self.release_date, "release_date")?.date(),
+        let release = Release {
+            release_date: day(&self.release_date, "release_date")?,
             end_of_life: ending(&self.end_of_life, "end_of_life")?,
             end_of_extended_support: ending(
                 &self.end_of_extended_support,
@@ -210,8 +266,35 @@ impl Row {
             cycle: self.cycle,
             lts: self.lts == "true",
             latest: text(self.latest),
-        })
+        };
+        Ok((release, day(&self.as_of, "as_of")?))
     }
+}
+
+/// What is wrong with the file's form, with its line.
+fn not_csv(text: &[u8], error: &csv::Error) -> EolError {
+    let problem = match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!("it has {len} cells, and the first line has {expected_len}"),
+        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+        _ => "it is no row of such a table".to_owned(),
+    };
+    let line = line_of(text, error.position());
+    EolError::Line { line, problem }
+}
+
+/// The line of a record. The position is where reading it began: at the comments and empty lines
+/// before it.
+fn line_of(text: &[u8], position: Option<&csv::Position>) -> u64 {
+    let Some(position) = position else { return 1 };
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let passed_over = text
+        .get(start..)
+        .unwrap_or_default()
+        .split_inclusive(|byte| *byte == b'\n')
+        .take_while(|line| line.starts_with(b"#") || matches!(line, [b'\n'] | [b'\r', b'\n']));
+    position.line() + passed_over.count() as u64
 }
 
 #[cfg(test)]
@@ -261,15 +344,82 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_table_is_refused_with_its_line() {
-        let read = |text: &str| {
-            EolTable::from_reader(text.as_bytes(), None)
+        let day: NaiveDate = "2026-01-01".parse().unwrap();
+        for (text, expected) in [
+            (
+                "product,cycle,end_of_life\na,1,soon\n",
+                "line 2 of the end-of-life data: column end_of_life is neither YYYY-MM-DD",
+            ),
+            (
+                "# of ours\nproduct,cycle,end_of_life\na,1,2026-01-01\n\na,2,2026-02-30\n",
+                "line 5 of",
+            ),
+            (
+                "product,cycle\na,1\n",
+                "line 1 of the end-of-life data: no column is named end_of_life",
+            ),
+            (
+                "PK\u{3}\u{4}",
+                "line 1 of the end-of-life data: no column is named product",
+            ),
+            (
+                "product,cycle,end_of_life\na,1\n",
+                "line 2 of the end-of-life data: it has 2 cells, and the first line has 3",
+            ),
+            (
+                "product,cycle,end_of_life\n,1,\n",
+                "line 2 of the end-of-life data: column product is empty",
+            ),
+            (
+                "product,cycle,end_of_life\na,1,\nb,1,\na,1,\n",
+                "line 4 of the end-of-life data: a 1 stands in line 2 already",
+            ),
+            (
+                "product,cycle,end_of_life,release_date\na,1,,true\n",
+                "column release_date is neither",
+            ),
+            (
+                "product,cycle,end_of_life,as_of\na,1,,today\n",
+                "column as_of is neither",
+            ),
+            (
+                "product,cycle,end_of_life\n",
+                "the end-of-life data has no rows",
+            ),
+            (
+                "",
+                "line 1 of the end-of-life data: no column is named product",
+            ),
+        ] {
+            let error = EolTable::from_reader(text.as_bytes(), Some(day)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{text:?}: {error}");
+        }
+        let bytes = b"product,cycle,end_of_life\na,1,\nb,\xff,\n".as_slice();
+        let error = EolTable::from_reader(bytes, Some(day)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 3 of the end-of-life data: it is not UTF-8"
+        );
+        let error = EolTable::from_reader(io::repeat(b'#'), None).unwrap_err();
+        assert_eq!(error.to_string(), "the end-of-life data is over 16 MiB");
+    }
+
+    #[test]
+    fn the_day_of_the_data_is_the_newest_that_it_names() {
+        let day = |text: &str| {
+            EolTable::from_reader(text.as_bytes(), None).map(|table| table.as_of.to_string())
+        };
+        let rows = "product,cycle,end_of_life,release_date,as_of\na,1,,2026-01-02,2026-03-04\na,2,,2026-01-09,\n";
+        assert_eq!(day(rows).unwrap(), "2026-03-04");
+        assert_eq!(
+            day("product,cycle,end_of_life,release_date\na,1,,2026-01-02\n").unwrap(),
+            "2026-01-02"
+        );
+        assert!(
+            day("product,cycle,end_of_life\na,1,\n")
                 .unwrap_err()
                 .to_string()
-        };
-        assert!(read("product,cycle,end_of_life\na,1,soon\n").contains("line 2"));
-        assert!(read("product,cycle\na,1\n").contains("expected columns"));
-        assert!(read("product,cycle,end_of_life\n").contains("no rows"));
-        assert!(read("").contains("no rows"));
-        assert!(read("product,cycle,end_of_life\na,1\n").contains("expected columns"));
+                .contains("does not tell its day")
+        );
     }
 }
