@@ -23,6 +23,8 @@ use crate::report::{ErrorKind, ImageRecord, InspectionStatus, LayerRecord};
 const MAX_TEXT_BYTES: usize = 1_024;
 /// Labels that the OCI image specification predefines begin so ("Annotations").
 const OCI_LABELS: &str = "org.opencontainers.image.";
+/// Indexes in indexes that are followed: the OCI image specification allows them, few tools write one.
+const MAX_INDEXES: usize = 3;
 /// A manifest lists at most this many layers: overlayfs mounts 500, containerd 128.
 const MAX_LAYERS: usize = 1_000;
 
@@ -327,53 +329,34 @@ impl<R: Registry> Inspector<R> {
         digest: &Digest,
         platform: &Platform,
     ) -> Result<PlatformManifest, InspectError> {
-        let document = self.manifest(repository, digest).await?;
-        let Some(children) = &document.manifests else {
-            return Ok(PlatformManifest {
-                digest: *digest,
-                manifest: document,
-                index_annotations: Default::default(),
-            });
+        let mut found = PlatformManifest {
+            digest: *digest,
+            manifest: self.manifest(repository, digest).await?,
+            index_annotations: Default::default(),
         };
-        let rank = |child: &&Descriptor| {
-            let offered = child.platform.as_ref()?;
-            platform.rank(&Platform {
-                os: offered.os.clone(),
-                architecture: offered.architecture.clone(),
-                variant: offered.variant.clone(),
-                os_version: offered.os_version.clone(),
-            })
-        };
-        // BuildKit's attestations are children for no platform.
-        let is_image =
-            |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
-        let mut images = children.iter().filter(is_image);
-        let mut child = images
-            .clone()
-            .filter(|child| rank(child).is_some())
-            .min_by_key(rank);
-        if child.is_none() && images.clone().count() == 1 {
-            // An only image without a platform is what it is, as if there were no index.
-            child = images.find(|child| child.platform.is_none());
+        for _ in 0..MAX_INDEXES {
+            let Some(children) = &found.manifest.manifests else {
+                return Ok(found);
+            };
+            let child = child_for(platform, children).ok_or_else(|| {
+                let message =
+                    format!("the image has no manifest for {platform}: build it for this platform");
+                InspectError::new(ErrorKind::NotFound, message)
+            })?;
+            found = PlatformManifest {
+                digest: child.digest,
+                index_annotations: [
+                    child.annotations.clone(),
+                    found.manifest.annotations.clone().unwrap_or_default(),
+                ],
+                manifest: self.manifest(repository, &child.digest).await?,
+            };
         }
-        let child = child.ok_or_else(|| {
-            let message =
-                format!("the image has no manifest for {platform}: build it for this platform");
-            InspectError::new(ErrorKind::NotFound, message)
-        })?;
-        let manifest = self.manifest(repository, &child.digest).await?;
-        if manifest.manifests.is_some() {
-            let message = "the image is an index of indexes: push a plain multi-platform index";
-            return Err(InspectError::new(ErrorKind::Unsupported, message));
+        if found.manifest.manifests.is_none() {
+            return Ok(found);
         }
-        Ok(PlatformManifest {
-            digest: child.digest,
-            manifest,
-            index_annotations: [
-                child.annotations.clone(),
-                document.annotations.clone().unwrap_or_default(),
-            ],
-        })
+        let message = "the image is an index of indexes of indexes: push a plain one";
+        Err(InspectError::new(ErrorKind::Unsupported, message))
     }
 
     async fn manifest(
@@ -571,6 +554,29 @@ impl<R: Registry> Inspector<R> {
         record.eol_date = end.date;
         record.eol_extended_date = end.extended_date;
     }
+}
+
+/// The entry of an index that a node of `platform` runs.
+fn child_for<'a>(platform: &Platform, children: &'a [Descriptor]) -> Option<&'a Descriptor> {
+    let rank = |child: &&Descriptor| {
+        let offered = child.platform.as_ref()?;
+        platform.rank(&Platform {
+            os: offered.os.clone(),
+            architecture: offered.architecture.clone(),
+            variant: offered.variant.clone(),
+            os_version: offered.os_version.clone(),
+        })
+    };
+    // BuildKit's attestations are children for no platform.
+    let is_image =
+        |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
+    let mut images = children.iter().filter(is_image);
+    let ranked = images.clone().filter(|child| rank(child).is_some());
+    ranked.min_by_key(rank).or_else(|| {
+        // An only entry without a platform is what it is, as if there were no index.
+        let only = images.next().filter(|child| child.platform.is_none())?;
+        images.next().is_none().then_some(only)
+    })
 }
 
 type LayerReading = Option<Result<LayerFinding, LayerFailure>>;
