@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use fixtures::images::Built;
-use fixtures::truth::{self, COLUMNS, Case, SNAPSHOT_TIME, layers};
+use fixtures::truth::{self, COLUMNS, Case, SNAPSHOT_TIME, histories, layers};
 use fixtures::{distributions, registry, truth::layer};
 use harness::registry::Registry;
 use harness::{Result, Row, crane, get, rows, snapshot_of, succeed};
@@ -248,7 +248,7 @@ fn requests(log: &str, digest: &str) -> usize {
 #[test]
 fn a_layer_that_images_share_is_read_once() -> Result {
     let base = || layer(layers::DEBIAN);
-    let far = || layers::far_away().file("srv/far", "a layer of its own\n");
+    let far = || histories::far_away().file("srv/far", "a layer of its own\n");
     let image = |name, layers: Vec<fixtures::layers::Layer>| {
         Case::of("shared", name, truth::image(layers).build())
     };
@@ -287,7 +287,7 @@ fn a_layer_that_images_share_is_read_once() -> Result {
 
 #[test]
 fn of_a_layer_over_the_limit_the_beginning_serves_its_image_as_partial() -> Result {
-    let noise = |seed| layers::noise(seed, 50_000);
+    let noise = |seed| histories::noise(seed, 50_000);
     let begins = layer(layers::DEBIAN).file("srv/data", noise(1));
     let ends = truth::add(
         fixtures::layers::Layer::new("x").file("srv/data", noise(2)),

@@ -44,6 +44,8 @@ mod cases_legacy;
 #[cfg(test)]
 mod cases_os_release;
 #[cfg(test)]
+mod eol_tests;
+#[cfg(test)]
 mod layer_bounds_tests;
 #[cfg(test)]
 mod layer_tests;
