@@ -123,6 +123,27 @@ fn a_wrong_file_ends_with_2_and_its_line_before_any_work() -> Result {
 }
 
 #[test]
+fn a_table_that_is_over_180_days_old_is_a_warning() -> Result {
+    let folder = tempfile::tempdir()?;
+    let pods = folder.path().join("pods.json");
+    std::fs::write(&pods, r#"{"kind":"List","items":[]}"#)?;
+    for (day, warns) in [("2027-02-18", false), ("2027-02-19", true)] {
+        let mut command = snapshot_of(&pods, &folder.path().join(day))?;
+        command
+            .arg("--snapshot-time")
+            .arg(format!("{day}T02:00:00Z"));
+        let output = command.output()?;
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(
+            stderr(&output).contains("over 180 days old"),
+            warns,
+            "{day}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn a_table_of_ones_own_decides_and_its_day_is_in_the_manifest() -> Result {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("eol.csv");

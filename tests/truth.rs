@@ -293,14 +293,24 @@ fn of_a_layer_over_the_limit_the_beginning_serves_its_image_as_partial() -> Resu
         fixtures::layers::Layer::new("x").file("srv/data", noise(2)),
         layers::DEBIAN,
     );
-    let case = |name, layer| Case::of("limits", name, truth::image([layer]).build());
-    let cases = [
-        case("release files first", begins)
-            .debian_12("etc/os-release", 0)
+    let case = |name, layers| Case::of("limits", name, truth::image(layers).build());
+    let in_part = |case: Case| {
+        case.debian_12("etc/os-release", 0)
             .cell("inspection_status", "partial")
-            .cell("error_kind", "policy"),
-        case("release files last", ends).partial("policy"),
-    ];
+            .cell("error_kind", "policy")
+    };
+    let mut cases = vec![case("release files last", vec![ends]).partial("policy")];
+    // More than a layer that fails is asked for.
+    for (name, number) in [
+        ("one", "1"),
+        ("two", "2"),
+        ("three", "3"),
+        ("four", "4"),
+        ("five", "5"),
+    ] {
+        let app = distributions::application("app", number);
+        cases.push(in_part(case(name, vec![begins.clone(), app])));
+    }
     let registry = Registry::start()?;
     let folder = tempfile::tempdir()?;
     push(&cases, &registry)?;

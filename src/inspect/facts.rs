@@ -78,10 +78,11 @@ struct PlatformManifest {
 }
 
 /// How often a layer failed at a registry, and how the last time.
-type Failures = Mutex<HashMap<(Arc<str>, Digest), (u8, InspectError)>>;
+type Failures = Mutex<HashMap<(Arc<str>, Digest), (u8, LayerFailure)>>;
 
-/// A layer that was not read to its end; what was found until then serves this image only, since it
-/// is not verified.
+/// A layer that was not read to its end; what was found until then is not verified, and serves images
+/// of this registry only.
+#[derive(Clone)]
 struct LayerFailure {
     error: InspectError,
     found: Option<LayerFinding>,
@@ -486,8 +487,8 @@ impl<R: Registry> Inspector<R> {
         if let Some(known) = findings.iter().find(|known| known.serves(&request)) {
             return Ok(known.narrowed(&request));
         }
-        if let Some(error) = self.given_up(repository, digest) {
-            return Err(error.into());
+        if let Some(failure) = self.given_up(repository, digest) {
+            return Err(failure);
         }
         // What is read anew tells about all that was asked for before too, as far as that is bounded.
         let limits = self.settings.scan_limits.clone();
@@ -508,21 +509,21 @@ impl<R: Registry> Inspector<R> {
             Ok((Err(error), _)) => layer_failure(error, repository),
             Err(error) => error.into(),
         };
-        self.note_failure(repository, digest, &failure.error);
+        self.note_failure(repository, digest, &failure);
         Err(failure)
     }
 
     /// Why a layer is not asked of this registry any more.
-    fn given_up(&self, repository: &Repository, digest: &Digest) -> Option<InspectError> {
+    fn given_up(&self, repository: &Repository, digest: &Digest) -> Option<LayerFailure> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let (times, error) = failures.get(&(Arc::clone(&repository.registry), *digest))?;
-        (*times >= LAYER_ATTEMPTS).then(|| error.clone())
+        let (times, failure) = failures.get(&(Arc::clone(&repository.registry), *digest))?;
+        (*times >= LAYER_ATTEMPTS).then(|| failure.clone())
     }
 
-    fn note_failure(&self, repository: &Repository, digest: &Digest, error: &InspectError) {
+    fn note_failure(&self, repository: &Repository, digest: &Digest, failure: &LayerFailure) {
         // These are a repository's own, and known at once.
         if matches!(
-            error.kind,
+            failure.error.kind,
             ErrorKind::Unauthorized | ErrorKind::Denied | ErrorKind::NotFound
         ) {
             return;
@@ -530,7 +531,7 @@ impl<R: Registry> Inspector<R> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Arc::clone(&repository.registry), *digest);
         let times = failures.get(&key).map_or(0, |(times, _)| *times);
-        failures.insert(key, (times.saturating_add(1), error.clone()));
+        failures.insert(key, (times.saturating_add(1), failure.clone()));
     }
 
     fn add_end_of_life(&self, record: &mut ImageRecord) {
