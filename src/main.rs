@@ -53,6 +53,7 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::List(arguments) => commands::list(&arguments, out).await,
         Command::Get(arguments) => commands::get(&arguments, out).await,
         Command::Check(arguments) => commands::check(&arguments, out).await,
+        Command::Eol(arguments) => commands::eol(&arguments, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "image-census", out);
             Ok(Outcome::Done)

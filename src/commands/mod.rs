@@ -1,12 +1,14 @@
 //! One file a subcommand; each reads as the sentence that it performs.
 
 mod check;
+mod eol;
 mod get;
 mod list;
 mod snapshot;
 mod summary;
 
 pub use check::check;
+pub use eol::eol;
 pub use get::get;
 pub use list::list;
 pub use snapshot::snapshot;
