@@ -230,10 +230,8 @@ fn every_cell_of_the_truth_set_is_true_for_each_choice_of_layers() -> Result {
         wrong.join("\n")
     );
     assert_eq!(misled, 1);
-    println!(
-        "{} images, {certain} certain answers of auto and base",
-        cases.len()
-    );
+    // The rest is known, too; it is only that a layer which was not read might have said otherwise.
+    assert!(certain > cases.len(), "{certain} certain answers");
     Ok(())
 }
 

@@ -53,6 +53,7 @@ fn index(format: Format, attested: bool, layers: [Layer; 2]) -> Built {
             .map(|(platform, layer)| spec(platform, layer).format(format))
             .collect(),
         attested,
+        ..ImageIndex::default()
     }
     .build()
 }
