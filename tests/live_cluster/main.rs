@@ -1,6 +1,7 @@
 //! The binary and a real API server: rows, scope, permissions, pages, and a server that crashes.
 //!
-//! [`fleet`] is a cluster whose every row is known, which the tests of [`rows`] share; [`crowd`] is one
+//! [`fleet`] is a cluster whose every row is known, which the tests of [`rows`] and [`check`] share;
+//! [`pool`] has nodes of three platforms; [`crowd`] is one
 //! whose list has many pages, and which changes.
 
 mod check;
@@ -10,6 +11,7 @@ mod fixtures;
 mod fleet;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod pool;
 mod rows;
 
 use std::path::{Path, PathBuf};
