@@ -99,7 +99,7 @@ pub struct StoreArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Object store")]
 pub struct S3Args {
-    /// Address of another S3 service, e.g. https://minio.example:9000 [default: AWS_ENDPOINT_URL_S3, or AWS itself]
+    /// Address of another S3 service, e.g. `https://minio.example:9000` [default: AWS_ENDPOINT_URL_S3, or AWS itself]
     #[arg(long, env = "IMAGE_CENSUS_S3_ENDPOINT", value_name = "URL")]
     pub s3_endpoint: Option<Endpoint>,
     /// Put the bucket into the path instead of the host's name, as MinIO, Ceph and others want it

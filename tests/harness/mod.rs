@@ -11,6 +11,7 @@
 pub(crate) mod bad_registry;
 pub(crate) mod container;
 pub(crate) mod control_plane;
+pub(crate) mod identity;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
 pub(crate) mod proxy;
