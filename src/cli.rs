@@ -83,6 +83,8 @@ pub enum Command {
     Prune(PruneArgs),
     /// Find out before the night whether a snapshot would work: cluster, crane, store
     Check(CheckArgs),
+    /// Show when which distribution's support ends, as this program knows it
+    Eol(EolArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -105,7 +107,7 @@ pub struct StoreArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Object store")]
 pub struct S3Args {
-    /// Address of another S3 service, e.g. https://minio.example:9000 [default: AWS_ENDPOINT_URL_S3, or AWS itself]
+    /// Address of another S3 service, e.g. `https://minio.example:9000` [default: AWS_ENDPOINT_URL_S3, or AWS itself]
     #[arg(long, env = "IMAGE_CENSUS_S3_ENDPOINT", value_name = "URL")]
     pub s3_endpoint: Option<Endpoint>,
     /// Put the bucket into the path instead of the host's name, as MinIO, Ceph and others want it
@@ -342,12 +344,35 @@ pub struct SnapshotArgs {
         help_heading = "Reuse"
     )]
     pub accept_new_cluster_id: bool,
+    /// Take the ends of support from this table instead of the program's own (see `image-census eol`)
+    #[arg(long, env = "IMAGE_CENSUS_EOL_DATA", value_name = "FILE")]
+    pub eol_data: Option<PathBuf>,
     /// Do not rewrite `latest`
     #[arg(long, env = "IMAGE_CENSUS_NO_LATEST")]
     pub no_latest: bool,
     /// Exit with 3 if anything could not be inspected
     #[arg(long, env = "IMAGE_CENSUS_STRICT")]
     pub strict: bool,
+}
+
+/// `eol`.
+#[derive(Debug, Args)]
+pub struct EolArgs {
+    /// Show this table instead of the program's own
+    #[arg(long, env = "IMAGE_CENSUS_EOL_DATA", value_name = "FILE")]
+    pub eol_data: Option<PathBuf>,
+    /// How to print it; csv can be changed and given to --eol-data
+    #[arg(long, env = "IMAGE_CENSUS_EOL_FORMAT", value_enum, default_value_t = EolFormat::Table)]
+    pub format: EolFormat,
+}
+
+/// What `eol` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum EolFormat {
+    Table,
+    Csv,
+    Json,
 }
 
 /// `list`.

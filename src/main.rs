@@ -57,6 +57,7 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Trend(arguments) => commands::trend(&arguments, out).await,
         Command::Prune(arguments) => commands::prune(&arguments, out).await,
         Command::Check(arguments) => commands::check(&arguments, out).await,
+        Command::Eol(arguments) => commands::eol(&arguments, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "image-census", out);
             Ok(Outcome::Done)

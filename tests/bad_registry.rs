@@ -6,6 +6,7 @@ mod harness;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use fixtures::{distributions, manifests};
 use harness::bad_registry::{BadRegistry, Fault, PING, blob_path, manifest_path};
 use harness::registry::Registry;
 use harness::running::{Ended, Running, assert_no_process_with, processes_with, until};
-use harness::{Result, Row, crane, rows, snapshot_of};
-use rustix::process::Signal;
+use harness::{Result, Row, crane, files_below, rows, snapshot_of, snapshot_with};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// No run of these tests may take longer; the program's own limits are far below.
@@ -219,34 +220,35 @@ impl Table {
         self.folder.path().join("store")
     }
 
-    /// `snapshot` of its pods.
-    fn command(&self) -> Result<Command> {
+    fn write_pods(&self) -> Result<PathBuf> {
         let pods = self.folder.path().join("pods.json");
         fs::write(&pods, manifests::pod_list(&self.pods)?)?;
+        Ok(pods)
+    }
+
+    /// `snapshot` of its pods.
+    fn command(&self) -> Result<Command> {
+        let pods = self.write_pods()?;
         let mut command = snapshot_of(&pods, &self.store())?;
         command.env("IMAGE_CENSUS_LOG_LEVEL", "trace");
         Ok(command)
     }
 
-    /// Runs it; the rows by workload.
-    fn run(&self, arguments: &[&str]) -> Result<BTreeMap<String, Row>> {
+    /// Runs it, and compares every row.
+    fn check(&self, arguments: &[&str]) -> Result {
         let running = Running::start(self.command()?.args(arguments))?;
         let ended = running.wait(BOUND, || Ok(()))?;
         assert_no_process_with(&self.registry.address)?;
         assert!(ended.status.success(), "{}", ended.stderr);
         self.assert_nothing_is_repeated(&ended)?;
-        self.rows()
+        self.compare()
     }
 
-    fn rows(&self) -> Result<BTreeMap<String, Row>> {
+    /// Compares every row of its run with what is expected.
+    fn compare(&self) -> Result {
         let rows = rows(&self.store())?;
         let by_name = |row: Row| (row["workload_name"].clone(), row);
-        Ok(rows.into_iter().map(by_name).collect())
-    }
-
-    /// Runs it and compares every row.
-    fn check(&self, arguments: &[&str]) -> Result {
-        let rows = self.run(arguments)?;
+        let rows: BTreeMap<_, _> = rows.into_iter().map(by_name).collect();
         let mut wrong = Vec::new();
         for (name, (status, kind, words)) in &self.cases {
             let row = rows.get(name).ok_or("a row is missing")?;
@@ -276,25 +278,12 @@ impl Table {
         let mut files = 0;
         for file in files_below(&self.store())? {
             files += 1;
-            let text = fs::read_to_string(&file)?;
-            assert!(!text.contains(MARK), "{}: {text}", file.display());
+            let text = fs::read_to_string(self.store().join(&file))?;
+            assert!(!text.contains(MARK), "{file}: {text}");
         }
         assert!(files >= 5, "{files} files");
         Ok(())
     }
-}
-
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(files_below(&path)?);
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(files)
 }
 
 #[test]
@@ -722,7 +711,7 @@ fn a_layer_that_many_images_share_is_waited_for_a_few_times_only() -> Result {
         table.image(&name, &image, ("partial", "timeout", "too slowly"));
     }
     table.good();
-    table.check(&["--crane-timeout", "1s"])?;
+    table.check(&["--crane-timeout", "3s"])?;
     let asked = table.registry.log();
     let digest = fixtures::images::digest_of(&dead.blob());
     let asked = asked.iter().filter(|line| line.ends_with(&digest)).count();
@@ -745,7 +734,7 @@ fn a_registry_that_answers_no_layer_costs_an_image_one_time_limit() -> Result {
     }
     table.image("many", &image, ("partial", "timeout", "too slowly"));
     table.good();
-    table.check(&["--crane-timeout", "1s", "--layers", "all"])?;
+    table.check(&["--crane-timeout", "3s", "--layers", "all"])?;
     let asked = table.registry.log();
     let asked = asked.iter().filter(|line| line.contains("/many/blobs/"));
     assert_eq!(asked.count(), 2, "the configuration and one layer");
@@ -773,7 +762,7 @@ fn manifest_of_run(store: &Path) -> Result<Value> {
 #[test]
 fn a_deadline_ends_in_a_report_with_what_is_known() -> Result {
     let table = hanging(2)?;
-    table.check(&["--deadline", "8s", "--crane-timeout", "60s"])?;
+    table.check(&["--deadline", "10s", "--crane-timeout", "60s"])?;
     let manifest = manifest_of_run(&table.store())?;
     assert_eq!(
         manifest["completeness"],
@@ -792,19 +781,13 @@ fn sigterm_and_sigint_end_in_a_report_with_what_is_known() -> Result {
         until("three hanging requests, all others answered", || {
             Ok(table.registry.hanging() == 3 && asked(&table) == 4 * 3 + 2 + 3)
         })?;
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_secs(1));
         running.signal(signal)?;
         let ended = running.wait(BOUND, || Ok(()))?;
         assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
         assert!(ended.took < Duration::from_secs(40), "{:?}", ended.took);
         assert_no_process_with(&table.registry.address)?;
-        let rows = table.rows()?;
-        for (name, (status, kind, words)) in &table.cases {
-            let row = rows.get(name).ok_or("a row is missing")?;
-            let found = (&*row["inspection_status"], &*row["error_kind"]);
-            assert_eq!(found, (*status, *kind), "{name}");
-            assert!(row["error_message"].contains(words), "{row:?}");
-        }
+        table.compare()?;
         let manifest = manifest_of_run(&table.store())?;
         assert_eq!(
             manifest["completeness"],
@@ -886,4 +869,75 @@ fn what_pods_and_images_share_is_asked_for_once() -> Result {
     assert_eq!(rows.len(), 20);
     assert!(rows.iter().all(|row| row["distro_id"] == "debian"));
     Ok(())
+}
+
+#[test]
+fn a_second_signal_ends_the_program_at_once_and_leaves_no_process() -> Result {
+    for gap in [0, 1, 2, 5, 10, 100] {
+        let table = hanging(6)?;
+        let running = Running::start(&mut table.command()?)?;
+        until("seven hanging requests", || {
+            Ok(table.registry.hanging() == 7)
+        })?;
+        running.signal(Signal::INT)?;
+        std::thread::sleep(Duration::from_millis(gap));
+        running.signal(Signal::INT)?;
+        let ended = running.wait(BOUND, || Ok(()))?;
+        // The report may have been written before the second came, or both have come as one.
+        assert!(
+            matches!(ended.status.code(), Some(0 | 130)),
+            "{}: {}",
+            ended.status,
+            ended.stderr
+        );
+        assert_no_process_with(&table.registry.address)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_helper_that_outlives_crane_holds_nothing_up() -> Result {
+    let mut table = Table::new()?;
+    let fault = Fault::status(403, "");
+    let expected = ("failed", "denied", "let them pull it");
+    table.fault("denied", Manifest, fault, expected);
+    table.good();
+    // Like a credential helper's agent: in a session of its own, with crane's standard error open.
+    let script = table.folder.path().join("crane");
+    let agents = table.folder.path().join("agents");
+    fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\nsetsid sleep 600 >/dev/null &\necho $! >>'{}'\nexec '{}' \"$@\"\n",
+            agents.display(),
+            crane()?.display()
+        ),
+    )?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let pods = table.write_pods()?;
+    let mut command = snapshot_with(&script, &pods, &table.store());
+    let ended = Running::start(&mut command)?.wait(BOUND, || Ok(()));
+    for id in fs::read_to_string(&agents)?.lines() {
+        let id = id.parse().ok().and_then(Pid::from_raw);
+        let _ = kill_process(id.ok_or("no process id")?, Signal::KILL);
+    }
+    let ended = ended?;
+    assert!(ended.status.success(), "{}", ended.stderr);
+    table.compare()
+}
+
+/// Nobody can end the processes of a program that was killed. In a container they end with it.
+#[test]
+fn cranes_of_a_killed_program_end_with_their_connections() -> Result {
+    let table = hanging(2)?;
+    let address = table.registry.address.clone();
+    let running = Running::start(&mut table.command()?)?;
+    until("three hanging requests", || {
+        Ok(table.registry.hanging() == 3)
+    })?;
+    running.signal(Signal::KILL)?;
+    running.wait(BOUND, || Ok(()))?;
+    assert!(!table.store().join("manifest").exists());
+    drop(table);
+    until("no crane", || Ok(processes_with(&address)?.is_empty()))
 }

@@ -34,6 +34,17 @@ const ALLOWED: &[&str] = &[
     "https_proxy",
     "http_proxy",
     "no_proxy",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_FEDERATED_TOKEN_FILE",
 ];
 
 /// The only form in which crane gets a reference.
@@ -84,7 +95,8 @@ impl Site {
         fs::write(&file, json!({"kind": "List", "items": pods}).to_string())?;
         let mut command = snapshot_with(&self.crane(), &file, &self.store());
         command.env("IMAGE_CENSUS_OWNER_LABEL", "team");
-        command.args(["--crane-timeout", "10s", "--concurrency", "16"]);
+        // Refused connections take no time; the limit is for a machine that is busy.
+        command.args(["--crane-timeout", "60s"]);
         for name in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
             command.env(name, format!("http://{CLOSED}"));
         }
@@ -497,6 +509,7 @@ fn crane_sees_what_it_needs_of_the_environment_and_nothing_else() -> Result {
         ("AWS_ACCESS_KEY_ID", "AKIAHOSTILEHOSTILE"),
         ("AWS_SECRET_ACCESS_KEY", "hostile-secret"),
         ("AWS_SESSION_TOKEN", "hostile-session"),
+        ("AZURE_CLIENT_SECRET", "hostile-client-secret"),
         ("IMAGE_CENSUS_CLUSTER_NAME", "hostile"),
         ("KUBECONFIG", "/hostile/kubeconfig"),
         ("GITHUB_TOKEN", "hostile-token"),
@@ -506,6 +519,7 @@ fn crane_sees_what_it_needs_of_the_environment_and_nothing_else() -> Result {
     ];
     let passed = [
         ("DOCKER_CONFIG", "/nonexistent/docker"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nonexistent/token"),
         ("NO_PROXY", "example.com"),
         ("SSL_CERT_DIR", "/nonexistent/certificates"),
     ];

@@ -12,6 +12,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use fixtures::{images, scale};
+use harness::identity::Agent;
 use harness::object_store::{ACCESS_KEY, BUCKET, ObjectStore, SECRET_KEY};
 use harness::proxy::{Fault, Proxy};
 use harness::registry::Registry;
@@ -407,4 +408,40 @@ impl Certificate {
     fn authority(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
     }
+}
+
+#[test]
+fn a_workload_without_keys_gets_them_from_pod_identity_or_by_its_web_identity() -> Result {
+    let server = ObjectStore::start(&[])?;
+    let night = Night::new()?;
+    let token = night.pods().with_file_name("token");
+    fs::write(&token, "token-of-the-pod")?;
+    let token = token.display().to_string();
+    let agent = Agent::start()?;
+    let pod_identity = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.url.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token),
+    ];
+    let sts = Agent::start()?;
+    let web_identity = [
+        ("AWS_ENDPOINT_URL_STS", sts.url.as_str()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/census"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", &token),
+    ];
+    for (variables, agent) in [(&pod_identity[..], &agent), (&web_identity[..], &sts)] {
+        let mut command = snapshot(&night.pods(), &store("identity"))?;
+        server.configure(&mut command);
+        command.env_remove("AWS_ACCESS_KEY_ID");
+        command.env_remove("AWS_SECRET_ACCESS_KEY");
+        command.envs(variables.iter().copied());
+        let output = command.output()?;
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(no_secret(&output), "a secret in the log");
+        // With the pod's own token, and once: credentials last for hours.
+        let asked = agent.asked();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        assert!(asked[0].contains("token-of-the-pod"), "{asked:?}");
+    }
+    assert_eq!(list(&server, &store("identity/"))?.lines().count(), 3);
+    Ok(())
 }

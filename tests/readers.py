@@ -110,7 +110,7 @@ def read_with_pandas(path, schema):
             keep_default_na=False,
             na_values=schema["missingValues"],
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         yield f"pandas: {error}"
         return
     if list(frame.columns) != list(fields):

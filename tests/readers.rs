@@ -66,6 +66,7 @@ fn all_broken() -> Vec<Broken> {
     vec![
         broken("csv", Column("digest_source"), BOTH),
         broken("csv", Cell("image_size_bytes", "4 MB"), BOTH),
+        broken("csv", Cell("image_size_bytes", "4.5"), BOTH),
         broken("csv", Cell("eol_date", "2026-02-30"), BOTH),
         broken("csv", Cell("snapshot_time", "2026-11-23 02:00:00"), BOTH),
         broken("csv", Cell("run_id", ""), FRICTIONLESS),

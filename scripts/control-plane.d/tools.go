@@ -2,10 +2,11 @@
 
 // Package tools keeps the programs of a test control plane in go.mod, and their hashes in go.sum:
 // "go mod tidy" drops modules that nothing imports. It is never built; scripts/tools builds the
-// two programs.
+// three programs.
 package tools
 
 import (
 	_ "go.etcd.io/etcd/server/v3"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"
+	_ "k8s.io/kubernetes/cmd/kubectl"
 )

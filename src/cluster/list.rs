@@ -1,5 +1,7 @@
 //! One list of the Kubernetes API, page by page, in spite of time-outs, throttling and expiry.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -47,13 +49,24 @@ impl Default for Patience {
 }
 
 /// Why a list could not be read in full.
-#[derive(Debug, thiserror::Error)]
-#[error("could not list {plural}: {problem}")]
+#[derive(Debug)]
 pub struct ListFailure {
     /// `pods` or `nodes`.
     plural: &'static str,
-    #[source]
     problem: Problem,
+}
+
+impl fmt::Display for ListFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not list {}: {}", self.plural, self.problem)
+    }
+}
+
+impl Error for ListFailure {
+    /// The problem's own: the text holds the problem.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
+    }
 }
 
 /// What went wrong with a page.
@@ -63,7 +76,7 @@ pub enum Problem {
     #[error(
         "the API server cannot be reached or broke off; check the network and the kubeconfig's server"
     )]
-    Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Connection(#[source] Box<dyn Error + Send + Sync>),
     /// No answer within the time limit.
     #[error("the API server did not answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
@@ -168,10 +181,7 @@ impl Lister {
     ) -> Result<Listing, ListFailure> {
         let mut token = None::<String>;
         loop {
-            match self
-                .page(path, PAGE_ITEMS, selector, token.as_deref())
-                .await?
-            {
+            match self.page(path, selector, token.as_deref()).await? {
                 Page::Items(items, end) => {
                     items.into_iter().for_each(&mut each);
                     token = end.continue_token;
@@ -179,29 +189,41 @@ impl Lister {
                         return Ok(Listing::Whole);
                     }
                 }
-                Page::Expired(Some(next)) if token.as_ref() != Some(&next) => token = Some(next),
+                Page::Expired(Some(next)) if token.as_ref() != Some(&next) => {
+                    tracing::debug!(
+                        path,
+                        "the list expired: going on with the rest as it is now"
+                    );
+                    token = Some(next);
+                }
                 Page::Expired(_) => return Ok(Listing::Expired),
             }
         }
     }
 
-    /// Asks for one item, to see whether that is allowed.
+    /// Asks for one item, to see whether that is allowed; once, since somebody waits for the answer.
     pub(super) async fn first<T: ListItem>(
         &self,
         path: &str,
         selector: Option<&str>,
     ) -> Result<(), ListFailure> {
-        self.page::<T>(path, 1, selector, None).await.map(drop)
+        let uri = uri(path, 1, selector, None);
+        match self.attempt::<T>(path, &uri).await {
+            Ok(_) => Ok(()),
+            Err(problem) => Err(ListFailure {
+                plural: T::PLURAL,
+                problem,
+            }),
+        }
     }
 
     async fn page<T: ListItem>(
         &self,
         path: &str,
-        limit: u32,
         selector: Option<&str>,
         token: Option<&str>,
     ) -> Result<Page<T>, ListFailure> {
-        let uri = uri(path, limit, selector, token);
+        let uri = uri(path, PAGE_ITEMS, selector, token);
         let pauses = ExponentialBuilder::new()
             .with_min_delay(self.patience.first_pause)
             .with_max_delay(self.patience.longest_pause)
@@ -257,7 +279,7 @@ impl Lister {
     }
 }
 
-fn broken(error: Box<dyn std::error::Error + Send + Sync>) -> Problem {
+fn broken(error: Box<dyn Error + Send + Sync>) -> Problem {
     if error.is::<http_body_util::LengthLimitError>() {
         Problem::TooLarge
     } else {

@@ -2,6 +2,7 @@
 
 mod check;
 mod diff;
+mod eol;
 mod get;
 mod list;
 mod prune;
@@ -11,6 +12,7 @@ mod trend;
 
 pub use check::check;
 pub use diff::diff;
+pub use eol::eol;
 pub use get::get;
 pub use list::list;
 pub use prune::prune;

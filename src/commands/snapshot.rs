@@ -9,6 +9,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
+use super::eol::eol_table;
 use super::summary::summarise;
 use super::{Outcome, UsageError, cluster_name, connect, open_store};
 use crate::cli::SnapshotArgs;
@@ -34,6 +35,7 @@ pub async fn snapshot(
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
     let started = tokio::time::Instant::now();
+    let eol = eol_table(arguments.eol_data.as_deref())?;
     let store = open_store(&arguments.store).await?;
     let cluster_name = cluster_name(&arguments.cluster)?;
     let signing_key = arguments.signing_key_file.as_deref().map(SigningKey::read);
@@ -72,10 +74,9 @@ pub async fn snapshot(
     );
 
     let crane_version = crane.version().to_owned();
-    let eol = EolTable::embedded();
     let eol_data = eol.as_of;
     if eol.is_stale(time.date_naive()) {
-        tracing::warn!(as_of = %eol_data, "the end-of-life table is over 180 days old: use a newer release");
+        tracing::warn!(as_of = %eol_data, "the end-of-life table is over 180 days old: use a newer release, or --eol-data");
     }
     let trust = Trust {
         key: signing_key,

@@ -1,5 +1,6 @@
 //! Platforms, and which manifest of an index a node of a platform runs.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
 
@@ -42,8 +43,9 @@ impl Platform {
     /// Nodes do not report a variant, so the one that every node of the architecture can run comes
     /// first: none or `v8` for arm64, none or `v1` for amd64; for arm the newest, as containerd
     /// prefers on the ARMv7 machines that Kubernetes supports. Windows nodes run the image of their
-    /// own build, else the newest older one.
-    pub fn rank(&self, offered: &Self) -> Option<u64> {
+    /// own build, else the newest older one; of one build the newest revision, as containerd does.
+    /// Last comes an image that names no build.
+    pub fn rank(&self, offered: &Self) -> Option<Rank> {
         if self.os != offered.os || self.architecture != offered.architecture {
             return None;
         }
@@ -57,12 +59,26 @@ impl Platform {
             (None, _) if self.architecture == "amd64" && variant == 1 => 0,
             (None, _) => variant,
         };
-        let version_rank = match (build(self), build(offered)) {
+        let builds_behind = match (version_field(self, 2), version_field(offered, 2)) {
             (Some(node), Some(image)) => node.checked_sub(image)?,
-            _ => 0,
+            (Some(_), None) => u64::MAX,
+            (None, _) => 0,
         };
-        Some(version_rank * 1_000 + variant_rank)
+        Some(Rank {
+            builds_behind,
+            // Of nodes whose build is not known, the first that is offered runs.
+            revision: version_field(self, 2).map(|_| Reverse(version_field(offered, 3))),
+            variant: variant_rank,
+        })
     }
+}
+
+/// How well a node is served: smaller is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    builds_behind: u64,
+    revision: Option<Reverse<Option<u64>>>,
+    variant: u64,
 }
 
 /// `v8` → 8; a variant of another form ranks behind all numbered ones.
@@ -73,13 +89,13 @@ fn variant_number(variant: &str) -> u64 {
         .unwrap_or(99)
 }
 
-/// The build in a Windows version `10.0.<build>.<revision>`.
-fn build(platform: &Platform) -> Option<u64> {
+/// A number of a Windows version `10.0.<build>.<revision>`, by its place.
+fn version_field(platform: &Platform, place: usize) -> Option<u64> {
     platform
         .os_version
         .as_deref()?
         .split('.')
-        .nth(2)?
+        .nth(place)?
         .parse::<u32>()
         .ok()
         .map(u64::from)
@@ -227,6 +243,14 @@ mod tests {
         assert_eq!(best(&node(25398), &offered), Some(offered[1]));
         assert_eq!(best(&node(14393), &offered), None);
         assert_eq!(best("windows/amd64", &offered), Some(offered[0]));
+        let revisions = [
+            "windows/amd64",
+            "windows/amd64:10.0.20348.9",
+            "windows/amd64:10.0.20348.11",
+            "windows/amd64:10.0.20348.10",
+        ];
+        assert_eq!(best(&node(20348), &revisions), Some(revisions[2]));
+        assert_eq!(best(&node(14393), &revisions), Some(revisions[0]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Inspects the images of a plan through a [`Registry`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -12,8 +13,8 @@ use super::plan::{ImageTarget, Wanted};
 use crate::image::{Digest, Platform, Repository};
 use crate::os::{
     Certainty, EolSubject, EolTable, HistoryEntry, Identification, LayerError, LayerFinding,
-    LayerPolicy, LayerState, ScanLimits, ScanRequest, Step, layer_infos, next_step, scan_layer,
-    windows,
+    LayerPolicy, LayerState, Limit, ScanLimits, ScanRequest, Step, layer_infos, next_step,
+    scan_layer, windows,
 };
 use crate::registry::{InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus, LayerRecord};
@@ -23,6 +24,8 @@ use crate::reuse::Knowledge;
 const MAX_TEXT_BYTES: usize = 1_024;
 /// Labels that the OCI image specification predefines begin so ("Annotations").
 const OCI_LABELS: &str = "org.opencontainers.image.";
+/// Indexes in indexes that are followed: the OCI image specification allows them, few tools write one.
+const MAX_INDEXES: usize = 3;
 /// A manifest lists at most this many layers: overlayfs mounts 500, containerd 128.
 const MAX_LAYERS: usize = 1_000;
 
@@ -46,8 +49,16 @@ pub struct InspectorSettings {
 /// tried each time as often as it does; a base that hundreds share must not cost as many time limits.
 const LAYER_ATTEMPTS: u8 = 3;
 
+/// Manifests are remembered up to so many bytes in all. Real ones have a few KiB, so that 10,000 images
+/// fit; a registry that sends 4 MiB for each shall not fill the memory.
+const MAX_REMEMBERED_BYTES: usize = 64 << 20;
+
 /// What was read once and verified. Failures are not in it: another registry may do better.
 type Memo<K, V> = Mutex<HashMap<K, Arc<OnceCell<Arc<V>>>>>;
+
+/// A layer's findings, each for another request. Whoever reads the layer holds
+/// the lock, so that others wait for the finding instead of reading the layer too.
+type Findings = tokio::sync::Mutex<Vec<LayerFinding>>;
 
 /// Inspects images; what several share is read once, and what an earlier run knows not at all.
 pub struct Inspector<R> {
@@ -55,15 +66,25 @@ pub struct Inspector<R> {
     settings: InspectorSettings,
     known: Knowledge,
     manifests: Memo<Digest, Vec<u8>>,
-    layers: Memo<(Digest, ScanRequest), LayerFinding>,
+    manifest_bytes: AtomicUsize,
+    layers: Mutex<HashMap<Digest, Arc<Findings>>>,
     failures: Failures,
 }
 
-/// How often a layer failed at a registry, and how the last time.
-type Failures = Mutex<HashMap<(Arc<str>, Digest), (u8, InspectError)>>;
+/// A platform's manifest, and where it was found.
+struct PlatformManifest {
+    digest: Digest,
+    manifest: ManifestDocument,
+    /// Annotations of its entry in the index, then those of the index itself.
+    index_annotations: [BTreeMap<String, String>; 2],
+}
 
-/// A layer that was not read to its end; what was found until then serves this image only, since it
-/// is not verified.
+/// How often a layer failed at a registry, and how the last time.
+type Failures = Mutex<HashMap<(Arc<str>, Digest), (u8, LayerFailure)>>;
+
+/// A layer that was not read to its end; what was found until then is not verified, and serves images
+/// of this registry only.
+#[derive(Clone)]
 struct LayerFailure {
     error: InspectError,
     found: Option<LayerFinding>,
@@ -145,7 +166,8 @@ impl<R: Registry> Inspector<R> {
             settings,
             known,
             manifests: Memo::default(),
-            layers: Memo::default(),
+            manifest_bytes: AtomicUsize::new(0),
+            layers: Mutex::default(),
             failures: Failures::default(),
         }
     }
@@ -187,18 +209,19 @@ impl<R: Registry> Inspector<R> {
     /// The layers that were read to their end and verified, tonight or before, by digest.
     pub fn layers(&self) -> Vec<LayerRecord> {
         let memo = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut findings = BTreeMap::<Digest, &LayerFinding>::new();
-        for ((digest, _), cell) in memo.iter() {
-            let Some(finding) = cell.get() else { continue };
+        let mut findings = BTreeMap::new();
+        for (digest, known) in memo.iter() {
+            // Nothing is being read any more.
+            let Ok(known) = known.try_lock() else {
+                continue;
+            };
             // One that tells about more paths serves the requests for fewer.
-            let known = findings.entry(*digest).or_insert(finding);
-            if finding.requested.len() > known.requested.len() {
-                *known = finding;
-            }
+            let widest = known.iter().max_by_key(|known| known.requested.len());
+            findings.extend(widest.map(|finding| (*digest, finding.clone())));
         }
         let read = findings.into_iter().map(|(digest, finding)| LayerRecord {
             digest,
-            finding: finding.clone(),
+            finding,
             inspected_at: self.settings.now,
         });
         let mut layers = self.known.layers().clone();
@@ -296,9 +319,10 @@ impl<R: Registry> Inspector<R> {
         image_id: Option<&Digest>,
         record: &mut ImageRecord,
     ) -> Result<(), InspectError> {
-        let (manifest_digest, manifest) = self
+        let found = self
             .platform_manifest(repository, &digest, &target.platform)
             .await?;
+        let manifest = &found.manifest;
         let config = manifest
             .config
             .as_ref()
@@ -307,9 +331,14 @@ impl<R: Registry> Inspector<R> {
         record.digest = Some(digest);
         record.tag = None;
         record.image_id = None;
-        record.manifest_digest = Some(manifest_digest);
+        record.manifest_digest = Some(found.digest);
         if !is_image_configuration(&config.media_type) {
             return Err(not_an_image(Some(&config.media_type)));
+        }
+        let layers = manifest.layers.as_deref().unwrap_or_default();
+        // Signatures and attestations have an image's configuration in form, and layers of their own.
+        if !layers.is_empty() && !layers.iter().any(|layer| is_layer(&layer.media_type)) {
+            return Err(not_an_image(None));
         }
         let bytes = self
             .registry
@@ -318,14 +347,13 @@ impl<R: Registry> Inspector<R> {
         verify(&bytes, &config.digest, repository)?;
         let configuration: Configuration =
             serde_json::from_slice(&bytes).map_err(|_| invalid(repository, "configuration"))?;
-        let layers = manifest.layers.as_deref().unwrap_or_default();
         if layers.len() > MAX_LAYERS {
             return Err(InspectError::new(
                 ErrorKind::Invalid,
                 "the manifest lists over 1,000 layers: rebuild the image",
             ));
         }
-        describe(record, &manifest, &configuration, config, layers);
+        describe(record, &found, &configuration, config, layers);
         if record.os.is_none() {
             return Err(invalid(repository, "configuration"));
         }
@@ -353,39 +381,35 @@ impl<R: Registry> Inspector<R> {
         repository: &Repository,
         digest: &Digest,
         platform: &Platform,
-    ) -> Result<(Digest, ManifestDocument), InspectError> {
-        let document = self.manifest(repository, digest).await?;
-        let Some(children) = &document.manifests else {
-            return Ok((*digest, document));
+    ) -> Result<PlatformManifest, InspectError> {
+        let mut found = PlatformManifest {
+            digest: *digest,
+            manifest: self.manifest(repository, digest).await?,
+            index_annotations: Default::default(),
         };
-        let rank = |child: &&Descriptor| {
-            let offered = child.platform.as_ref()?;
-            platform.rank(&Platform {
-                os: offered.os.clone(),
-                architecture: offered.architecture.clone(),
-                variant: offered.variant.clone(),
-                os_version: offered.os_version.clone(),
-            })
-        };
-        // BuildKit's attestations are children for no platform.
-        let is_image =
-            |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
-        let child = children
-            .iter()
-            .filter(is_image)
-            .filter(|child| rank(child).is_some())
-            .min_by_key(rank);
-        let child = child.ok_or_else(|| {
-            let message =
-                format!("the image has no manifest for {platform}: build it for this platform");
-            InspectError::new(ErrorKind::NotFound, message)
-        })?;
-        let document = self.manifest(repository, &child.digest).await?;
-        if document.manifests.is_some() {
-            let message = "the image is an index of indexes: push a plain multi-platform index";
-            return Err(InspectError::new(ErrorKind::Unsupported, message));
+        for _ in 0..MAX_INDEXES {
+            let Some(children) = &found.manifest.manifests else {
+                return Ok(found);
+            };
+            let child = child_for(platform, children).ok_or_else(|| {
+                let message =
+                    format!("the image has no manifest for {platform}: build it for this platform");
+                InspectError::new(ErrorKind::NotFound, message)
+            })?;
+            found = PlatformManifest {
+                digest: child.digest,
+                index_annotations: [
+                    child.annotations.clone(),
+                    found.manifest.annotations.clone().unwrap_or_default(),
+                ],
+                manifest: self.manifest(repository, &child.digest).await?,
+            };
         }
-        Ok((child.digest, document))
+        if found.manifest.manifests.is_none() {
+            return Ok(found);
+        }
+        let message = "the image is an index of indexes of indexes: push a plain one";
+        Err(InspectError::new(ErrorKind::Unsupported, message))
     }
 
     async fn manifest(
@@ -398,6 +422,7 @@ impl<R: Registry> Inspector<R> {
             .get_or_try_init(|| async {
                 let bytes = self.registry.manifest(repository, digest).await?;
                 verify(&bytes, digest, repository)?;
+                self.bound_manifests(digest, bytes.len());
                 Ok::<_, InspectError>(Arc::new(bytes))
             })
             .await?;
@@ -408,6 +433,19 @@ impl<R: Registry> Inspector<R> {
             return Err(InspectError::new(ErrorKind::Unsupported, message));
         }
         Ok(document)
+    }
+
+    /// Forgets a manifest for which there is no room: who waits for it now still gets it.
+    fn bound_manifests(&self, digest: &Digest, length: usize) {
+        let before = self.manifest_bytes.fetch_add(length, Ordering::Relaxed);
+        if before + length > MAX_REMEMBERED_BYTES {
+            self.manifest_bytes.fetch_sub(length, Ordering::Relaxed);
+            let mut memo = self
+                .manifests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            memo.remove(digest);
+        }
     }
 
     async fn find_distribution(
@@ -431,7 +469,11 @@ impl<R: Registry> Inspector<R> {
                     let Some(descriptor) = layers.get(layer) else {
                         break (Identification::None, Certainty::Doubtful);
                     };
-                    let scanned = self.layer(repository, &descriptor.digest, request).await;
+                    let scanned = if descriptor.media_type.ends_with("+encrypted") {
+                        Err(encrypted().into())
+                    } else {
+                        self.layer(repository, &descriptor.digest, request).await
+                    };
                     // The registry is not well, or we are at the end: the other layers would fail,
                     // too, after as long a time, and the image's result is known.
                     if let Err(LayerFailure { error, .. }) = &scanned
@@ -454,17 +496,23 @@ impl<R: Registry> Inspector<R> {
             .flatten()
             .find_map(Result::err)
             .map(|failure| failure.error);
-        record.distribution_certain = failure.is_none() && certainty != Certainty::Doubtful;
+        // What a history says of a layer is its author's word.
+        record.distribution_certain = failure.is_none() && certainty == Certainty::Proved;
         match (identification, failure) {
+            // Of a layer over the limit its beginning was read: that serves this image, as partial.
+            (Identification::Found(found), failure)
+                if failure
+                    .as_ref()
+                    .is_none_or(|error| error.kind == ErrorKind::Policy) =>
+            {
+                record.distribution_layer = layers.get(found.layer).map(|layer| layer.digest);
+                record.distro_source = Some(found.source.clone());
+                record.distro_release = found.release.clone();
+                record.distribution = Some(found);
+                failure.map_or(Ok(()), Err)?;
+            }
             // A layer that was not read may say otherwise: unknown, not half known.
             (_, Some(failure)) => return Err(failure),
-            (Identification::Found(distribution), None) => {
-                record.distribution_layer =
-                    layers.get(distribution.layer).map(|layer| layer.digest);
-                record.distro_source = Some(distribution.source.clone());
-                record.distro_release = distribution.release.clone();
-                record.distribution = Some(distribution);
-            }
             (Identification::None, None) if certainty != Certainty::Doubtful => {
                 record.distro_source = Some("none".into());
             }
@@ -482,42 +530,59 @@ impl<R: Registry> Inspector<R> {
         repository: &Repository,
         digest: &Digest,
         request: ScanRequest,
-    ) -> Result<Arc<LayerFinding>, LayerFailure> {
-        if let Some(known) = self.known.layer(digest)
-            && known.serves(&request)
+    ) -> Result<LayerFinding, LayerFailure> {
+        if let Some(known) = self
+            .known
+            .layer(digest)
+            .filter(|known| known.serves(&request))
         {
-            return Ok(Arc::new(known.clone()));
+            return Ok(known.narrowed(&request));
         }
-        let cell = remembered(&self.layers, (*digest, request.clone()));
-        let read = cell.get_or_try_init(|| async {
-            if let Some(error) = self.given_up(repository, digest) {
-                return Err(error.into());
+        let findings = {
+            let mut memo = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(memo.entry(*digest).or_default())
+        };
+        let mut findings = findings.lock().await;
+        if let Some(known) = findings.iter().find(|known| known.serves(&request)) {
+            return Ok(known.narrowed(&request));
+        }
+        if let Some(failure) = self.given_up(repository, digest) {
+            return Err(failure);
+        }
+        // What is read anew tells about all that was asked for before too, as far as that is bounded.
+        let limits = self.settings.scan_limits.clone();
+        let mut wider = request.clone();
+        let before = findings.iter().flat_map(|known| known.requested.clone());
+        wider.extra_paths.extend(before);
+        if wider.extra_paths.len() > limits.max_extra_paths {
+            wider = request.clone();
+        }
+        let scan = move |reader: &mut dyn std::io::Read| scan_layer(reader, &wider, &limits);
+        let failure = match self.registry.layer(repository, digest, scan).await {
+            Ok((Ok(finding), true)) => {
+                let narrowed = finding.narrowed(&request);
+                findings.push(finding);
+                return Ok(narrowed);
             }
-            let limits = self.settings.scan_limits.clone();
-            let scan = move |reader: &mut dyn std::io::Read| scan_layer(reader, &request, &limits);
-            let failure = match self.registry.layer(repository, digest, scan).await {
-                Ok((Ok(finding), true)) => return Ok(Arc::new(finding)),
-                Ok((Ok(_), false)) => broken_off(repository).into(),
-                Ok((Err(error), _)) => layer_failure(error, repository),
-                Err(error) => error.into(),
-            };
-            self.note_failure(repository, digest, &failure.error);
-            Err(failure)
-        });
-        read.await.cloned()
+            Ok((Ok(_), false)) => broken_off(repository).into(),
+            Ok((Err(error), _)) => layer_failure(error, repository),
+            Err(error) => error.into(),
+        };
+        self.note_failure(repository, digest, &failure);
+        Err(failure)
     }
 
     /// Why a layer is not asked of this registry any more.
-    fn given_up(&self, repository: &Repository, digest: &Digest) -> Option<InspectError> {
+    fn given_up(&self, repository: &Repository, digest: &Digest) -> Option<LayerFailure> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let (times, error) = failures.get(&(Arc::clone(&repository.registry), *digest))?;
-        (*times >= LAYER_ATTEMPTS).then(|| error.clone())
+        let (times, failure) = failures.get(&(Arc::clone(&repository.registry), *digest))?;
+        (*times >= LAYER_ATTEMPTS).then(|| failure.clone())
     }
 
-    fn note_failure(&self, repository: &Repository, digest: &Digest, error: &InspectError) {
+    fn note_failure(&self, repository: &Repository, digest: &Digest, failure: &LayerFailure) {
         // These are a repository's own, and known at once.
         if matches!(
-            error.kind,
+            failure.error.kind,
             ErrorKind::Unauthorized | ErrorKind::Denied | ErrorKind::NotFound
         ) {
             return;
@@ -525,7 +590,7 @@ impl<R: Registry> Inspector<R> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Arc::clone(&repository.registry), *digest);
         let times = failures.get(&key).map_or(0, |(times, _)| *times);
-        failures.insert(key, (times.saturating_add(1), error.clone()));
+        failures.insert(key, (times.saturating_add(1), failure.clone()));
     }
 
     fn add_end_of_life(&self, record: &mut ImageRecord) {
@@ -536,7 +601,8 @@ impl<R: Registry> Inspector<R> {
                 .and_then(|d| d.id.as_deref())
                 .or(is_windows.then_some("windows")),
             version: distribution.and_then(|d| d.version.as_deref()),
-            name: distribution.and_then(|d| d.name.as_deref()),
+            name: distribution.and_then(|d| d.os_name.as_deref().or(d.name.as_deref())),
+            release: distribution.and_then(|d| d.release.as_deref()),
             os_version: record.os_version.as_deref().filter(|_| is_windows),
         };
         let end = self.settings.eol.status(
@@ -550,7 +616,30 @@ impl<R: Registry> Inspector<R> {
     }
 }
 
-type LayerReading = Option<Result<Arc<LayerFinding>, LayerFailure>>;
+/// The entry of an index that a node of `platform` runs.
+fn child_for<'a>(platform: &Platform, children: &'a [Descriptor]) -> Option<&'a Descriptor> {
+    let rank = |child: &&Descriptor| {
+        let offered = child.platform.as_ref()?;
+        platform.rank(&Platform {
+            os: offered.os.clone(),
+            architecture: offered.architecture.clone(),
+            variant: offered.variant.clone(),
+            os_version: offered.os_version.clone(),
+        })
+    };
+    // BuildKit's attestations are children for no platform.
+    let is_image =
+        |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
+    let mut images = children.iter().filter(is_image);
+    let ranked = images.clone().filter(|child| rank(child).is_some());
+    ranked.min_by_key(rank).or_else(|| {
+        // An only entry without a platform is what it is, as if there were no index.
+        let only = images.next().filter(|child| child.platform.is_none())?;
+        images.next().is_none().then_some(only)
+    })
+}
+
+type LayerReading = Option<Result<LayerFinding, LayerFailure>>;
 
 fn state_of(reading: &LayerReading) -> LayerState<'_> {
     match reading {
@@ -575,10 +664,17 @@ fn broken_off(repository: &Repository) -> InspectError {
 fn layer_failure(error: LayerError, repository: &Repository) -> LayerFailure {
     match error {
         LayerError::Read(_) => broken_off(repository).into(),
-        LayerError::Limit { limit, found } => LayerFailure {
-            error: InspectError::new(ErrorKind::Policy, format!("{limit}: see --max-layer")),
-            found: Some(*found),
-        },
+        LayerError::Limit { limit, found } => {
+            // The one limit that is a setting.
+            let advice = match limit {
+                Limit::Compressed => "raise --max-layer to read it whole",
+                _ => "see what is in it before you run it",
+            };
+            LayerFailure {
+                error: InspectError::new(ErrorKind::Policy, format!("{limit}: {advice}")),
+                found: Some(*found),
+            }
+        }
         LayerError::Malformed(reason) => {
             let message = format!("a layer is malformed, {reason}: rebuild the image");
             InspectError::new(ErrorKind::Invalid, message).into()
@@ -635,6 +731,19 @@ fn is_image_configuration(media_type: &str) -> bool {
     )
 }
 
+/// True for the types of layers that a runtime unpacks, whatever their compression, and for none.
+fn is_layer(media_type: &str) -> bool {
+    media_type.is_empty()
+        || media_type.starts_with("application/vnd.oci.image.layer.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.")
+        || media_type.starts_with("application/vnd.docker.container.image.rootfs.")
+}
+
+fn encrypted() -> InspectError {
+    let message = "a layer is encrypted: only who holds the key can tell what is in it";
+    InspectError::new(ErrorKind::Unsupported, message)
+}
+
 fn not_an_image(kind: Option<&str>) -> InspectError {
     let what = if kind.is_some_and(|kind| kind.contains("helm")) {
         "a Helm chart"
@@ -654,7 +763,7 @@ fn text(text: &str) -> Option<String> {
 
 fn describe(
     record: &mut ImageRecord,
-    manifest: &ManifestDocument,
+    found: &PlatformManifest,
     configuration: &Configuration,
     config: &Descriptor,
     layers: &[Descriptor],
@@ -687,8 +796,11 @@ fn describe(
         .take(32)
         .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
         .collect();
+    let [entry, index] = &found.index_annotations;
     for (source, values) in [
-        ("annotation", manifest.annotations.as_ref()),
+        ("annotation", found.manifest.annotations.as_ref()),
+        ("annotation", Some(entry)),
+        ("annotation", Some(index)),
         ("label", labels),
     ] {
         let value = |key: &str| {

@@ -7,7 +7,7 @@ use crate::report::{ContainerRow, Header, ImageRecord, LayerRecord, Report};
 use crate::snapshot::ClusterSnapshot;
 
 /// Puts rows and images together. Targets that turned out to be the same image become one; images
-/// are sorted by [`identity`]. No row points at the `carried` ones.
+/// are sorted by their identity. No row points at the `carried` ones.
 pub fn join(
     header: Header,
     cluster: ClusterSnapshot,

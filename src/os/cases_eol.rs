@@ -14,7 +14,7 @@ const WARN_DAYS: u32 = 90;
 type Row = (&'static str, &'static str, &'static str, [&'static str; 4]);
 
 #[rustfmt::skip]
-const CASES: [Row; 77] = [
+const CASES: [Row; 92] = [
     ("alpine", "3.24.1", "", ["supported", "supported", "supported", "eol"]),
     ("alpine", "3.21.7", "", ["supported", "supported", "ending", "eol"]),
     ("alpine", "3.20.10", "", ["supported", "supported", "eol", "eol"]),
@@ -92,6 +92,21 @@ const CASES: [Row; 77] = [
     ("windows", "10.0.14393.7606", "", ["supported", "supported", "supported", "eol"]),
     ("windows", "10.0.25398.1486", "", ["supported", "supported", "eol", "eol"]),
     ("windows", "10.0.99999.1", "", ["unknown"; 4]),
+    ("windows", "10.0.26100.6584", "", ["supported"; 4]),
+    ("windows", "10.0.19042.1889", "", ["supported", "eol", "eol", "eol"]),
+    ("windows", "10.0.17134.1304", "", ["eol"; 4]),
+    ("centos", "10", "CentOS Stream", ["supported", "supported", "supported", "supported"]),
+    ("centos", "6", "CentOS release 6.10 (Final)", ["supported", "eol", "eol", "eol"]),
+    ("rocky", "8.10", "", ["supported", "supported", "supported", "eol"]),
+    ("almalinux", "10.2", "", ["supported"; 4]),
+    ("ol", "6.10", "", ["supported", "extended", "eol", "eol"]),
+    ("ol", "5.11", "", ["unknown"; 4]),
+    ("opensuse", "20170808", "openSUSE Tumbleweed", ["rolling"; 4]),
+    ("photon", "3.0", "", ["supported", "supported", "eol", "eol"]),
+    ("devuan", "6", "", ["supported"; 4]),
+    ("mageia", "10", "", ["supported", "supported", "supported", "eol"]),
+    ("Debian", "12", "", ["supported", "supported", "extended", "eol"]),
+    ("linuxmint", "22", "", ["unknown"; 4]),
 ];
 
 fn day(text: &str) -> NaiveDate {
@@ -122,7 +137,7 @@ fn every_distribution_has_its_status_on_every_day() {
                 id: Some(id),
                 version: text(version),
                 name: text(name),
-                os_version: None,
+                ..EolSubject::default()
             }
         };
         let statuses = DAYS.map(|today| {
@@ -133,6 +148,24 @@ fn every_distribution_has_its_status_on_every_day() {
                 .to_string()
         });
         assert_eq!(statuses, expected, "{id} {version} {name}");
+    }
+}
+
+#[test]
+fn a_debian_without_a_version_is_rolling_unless_it_has_a_number() {
+    let table = EolTable::embedded();
+    for (release, status) in [
+        (None, EolStatus::Rolling),
+        (Some("forky/sid"), EolStatus::Rolling),
+        (Some("12.15"), EolStatus::Unknown),
+    ] {
+        let subject = EolSubject {
+            id: Some("debian"),
+            release,
+            ..EolSubject::default()
+        };
+        let found = table.status(&subject, day(DAYS[2]), WARN_DAYS);
+        assert_eq!(found.status, Some(status), "{release:?}");
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Distribution {
     /// PRETTY_NAME, or NAME with the version, or the older file's own line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// NAME as it stands, where it is not the beginning of `name`: it tells CentOS Stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os_name: Option<String>,
     /// The point release (`12.5`, `7.9.2009`) where a file tells it, or `trixie/sid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
@@ -142,6 +145,7 @@ impl Source {
             id: None,
             version: None,
             name: None,
+            os_name: None,
             release: None,
             source: self.asked.clone(),
             resolved: (self.path != self.asked).then(|| self.path.clone()),
@@ -162,6 +166,10 @@ fn find(view: &RootView) -> Result<Option<Distribution>, Stop> {
         found.id = fields.get("ID").map(str::to_owned);
         found.version = fields.get("VERSION_ID").map(str::to_owned);
         found.name = name(&fields);
+        found.os_name = fields.get("NAME").map(str::to_owned).filter(|os_name| {
+            let name = found.name.as_deref();
+            !name.is_some_and(|name| name.starts_with(os_name.as_str()))
+        });
         if found.id.is_some() {
             found.release = point_release(view, &found, &fields);
             return Ok(Some(found));

@@ -3,7 +3,8 @@
 //! In: CSV of the embedded table's columns. Out: [`Release`]s. Which release a distribution is, and
 //! what its dates mean on a given day, is decided in `eol_map`.
 
-use std::io::Read;
+use std::collections::HashMap;
+use std::io::{self, Read};
 
 use chrono::NaiveDate;
 use serde::Deserialize;
@@ -78,25 +79,30 @@ impl Ending {
 /// A table that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum EolError {
-    /// Not CSV, or a column is missing.
-    #[error(
-        "the end-of-life data is no table of the expected columns (product, cycle, end_of_life, …)"
-    )]
-    Csv(#[source] csv::Error),
-    /// A cell that should be a date.
-    #[error(
-        "line {line} of the end-of-life data: column {column} is neither YYYY-MM-DD, true, false nor empty"
-    )]
-    Date {
+    /// It could not be read as bytes.
+    #[error("could not read the end-of-life data")]
+    Read(#[source] io::Error),
+    /// It is larger than any such table.
+    #[error("the end-of-life data is over 16 MiB")]
+    TooLarge,
+    /// A line that is no row of such a table.
+    #[error("line {line} of the end-of-life data: {problem}")]
+    Line {
         /// The line, counted from 1.
         line: u64,
-        /// The column's name.
-        column: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
     },
     /// A table without rows would call everything unknown.
     #[error("the end-of-life data has no rows")]
     Empty,
+    /// Nothing tells how old the data is.
+    #[error("the end-of-life data does not tell its day: add a column as_of or release_date")]
+    NoDay,
 }
+
+/// The columns that a table must have.
+const COLUMNS: [&str; 3] = ["product", "cycle", "end_of_life"];
 
 /// A row as it stands in the file. Columns that are not needed are passed over.
 #[derive(Deserialize)]
@@ -112,6 +118,8 @@ struct Row {
     lts: String,
     #[serde(default)]
     latest: String,
+    #[serde(default)]
+    as_of: String,
 }
 
 impl EolTable {
@@ -127,35 +135,66 @@ impl EolTable {
     }
 
     /// Reads a table in CSV, with the embedded table's columns in any order; lines that begin with
-    /// `#` are comments. `as_of` is the data's day; without it the newest day of a release in the
-    /// data stands for it, which can only be too early.
+    /// `#` are comments. `as_of` is the data's day; without it the newest day in its columns `as_of`
+    /// or else `release_date` stands for it, which can only be too early.
     ///
     /// # Errors
     /// [`EolError`], which names the line.
-    pub fn from_reader(reader: impl Read, as_of: Option<NaiveDate>) -> Result<Self, EolError> {
+    pub fn from_reader(mut reader: impl Read, as_of: Option<NaiveDate>) -> Result<Self, EolError> {
+        let mut bytes = Vec::new();
+        let limit = reader.by_ref().take(MAX_TABLE_BYTES + 1);
+        io::BufReader::new(limit)
+            .read_to_end(&mut bytes)
+            .map_err(EolError::Read)?;
+        if bytes.len() as u64 > MAX_TABLE_BYTES {
+            return Err(EolError::TooLarge);
+        }
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let mut csv = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .trim(csv::Trim::All)
-            .from_reader(reader.take(MAX_TABLE_BYTES));
-        let headers = csv.headers().map_err(EolError::Csv)?.clone();
-        let mut releases = Vec::new();
-        for record in csv.records() {
-            let record = record.map_err(EolError::Csv)?;
-            let line = record.position().map_or(0, csv::Position::line);
-            let row: Row = record.deserialize(Some(&headers)).map_err(EolError::Csv)?;
-            releases.push(row.parse(line)?);
+            .from_reader(text);
+        let headers = csv
+            .headers()
+            .map_err(|error| not_csv(text, &error))?
+            .clone();
+        let lacks = |column: &&&str| !headers.iter().any(|header| header == **column);
+        if let Some(column) = COLUMNS.iter().find(lacks) {
+            let line = line_of(text, headers.position());
+            let problem =
+                format!("no column is named {column} (there must be product, cycle, end_of_life)");
+            return Err(EolError::Line { line, problem });
         }
-        let newest = releases
-            .iter()
-            .filter_map(|release| release.release_date)
-            .max();
+        let mut releases = Vec::new();
+        let mut days = Vec::new();
+        let mut seen = HashMap::new();
+        for record in csv.records() {
+            let record = record.map_err(|error| not_csv(text, &error))?;
+            let line = line_of(text, record.position());
+            let row: Row = record
+                .deserialize(Some(&headers))
+                .map_err(|error| not_csv(text, &error))?;
+            let (release, day) = row.parse(line)?;
+            let name = (release.product.clone(), release.cycle.to_ascii_lowercase());
+            if let Some(first) = seen.insert(name, line) {
+                let problem = format!(
+                    "{} {} stands in line {first} already",
+                    release.product, release.cycle
+                );
+                return Err(EolError::Line { line, problem });
+            }
+            days.extend(day);
+            releases.push(release);
+        }
         if releases.is_empty() {
             return Err(EolError::Empty);
         }
-        Ok(Self {
-            as_of: as_of.or(newest).unwrap_or_default(),
-            releases,
-        })
+        let released = releases.iter().filter_map(|release| release.release_date);
+        let as_of = as_of
+            .or(days.into_iter().max())
+            .or(released.max())
+            .ok_or(EolError::NoDay)?;
+        Ok(Self { as_of, releases })
     }
 
     /// All release cycles, in the table's order.
@@ -188,19 +227,36 @@ impl EolTable {
 }
 
 impl Row {
-    fn parse(self, line: u64) -> Result<Release, EolError> {
-        let ending = |cell: &str, column| match cell {
+    /// The release, and the day that the row is of.
+    fn parse(self, line: u64) -> Result<(Release, Option<NaiveDate>), EolError> {
+        let wrong = |problem: String| EolError::Line { line, problem };
+        let day = |cell: &str, column| match cell {
+            "" => Ok(None),
+            date => date
+                .parse()
+                .map(Some)
+                .map_err(|_| wrong(format!("column {column} is neither YYYY-MM-DD nor empty"))),
+        };
+        let ending = |cell: &str, column| {
+            match cell {
             "" => Ok(Ending::Unstated),
             "true" => Ok(Ending::Over),
             "false" => Ok(Ending::Open),
-            date => date
-                .parse()
-                .map(Ending::Date)
-                .map_err(|_| EolError::Date { line, column }),
+            date => date.parse().map(Ending::Date).map_err(|_| {
+                wrong(format!(
+                    "column {column} is neither YYYY-MM-DD, true (it is over), false (it goes on) nor empty"
+                ))
+            }),
+        }
         };
+        for (column, cell) in [("product", &self.product), ("cycle", &self.cycle)] {
+            if cell.is_empty() {
+                return Err(wrong(format!("column {column} is empty")));
+            }
+        }
         let text = |cell: String| (!cell.is_empty()).then_some(cell);
-        Ok(Release {
-            release_date: ending(&self.release_date, "release_date")?.date(),
+        let release = Release {
+            release_date: day(&self.release_date, "release_date")?,
             end_of_life: ending(&self.end_of_life, "end_of_life")?,
             end_of_extended_support: ending(
                 &self.end_of_extended_support,
@@ -210,66 +266,33 @@ impl Row {
             cycle: self.cycle,
             lts: self.lts == "true",
             latest: text(self.latest),
-        })
+        };
+        Ok((release, day(&self.as_of, "as_of")?))
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-mod tests {
-    use super::*;
+/// What is wrong with the file's form, with its line.
+fn not_csv(text: &[u8], error: &csv::Error) -> EolError {
+    let problem = match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!("it has {len} cells, and the first line has {expected_len}"),
+        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+        _ => "it is no row of such a table".to_owned(),
+    };
+    let line = line_of(text, error.position());
+    EolError::Line { line, problem }
+}
 
-    #[test]
-    fn the_embedded_table_is_whole_and_has_its_notice() {
-        let table = EolTable::embedded();
-        assert_eq!(table.as_of, NaiveDate::from_ymd_opt(2026, 8, 22).unwrap());
-        assert_eq!(table.releases().len(), 482);
-        assert!(EOL_LICENSE.contains("MIT") && EOL_LICENSE.contains("Copyright"));
-        let debian = table.cycle("debian", "12").unwrap();
-        assert_eq!(
-            debian.end_of_life,
-            Ending::Date(NaiveDate::from_ymd_opt(2026, 7, 11).unwrap())
-        );
-        assert_eq!(
-            table.cycle("oracle-linux", "10").unwrap().end_of_life,
-            Ending::Open
-        );
-        assert_eq!(
-            table
-                .build("windows-server-core", "10.0.17763")
-                .unwrap()
-                .cycle,
-            "2019"
-        );
-    }
-
-    #[test]
-    fn a_table_is_stale_after_180_days() {
-        let table = EolTable::embedded();
-        let day = |days| table.as_of + chrono::Days::new(days);
-        assert!(!table.is_stale(day(180)) && table.is_stale(day(181)));
-        assert!(!table.is_stale(table.as_of - chrono::Days::new(1)));
-    }
-
-    #[test]
-    fn a_file_may_have_other_columns_and_comments() {
-        let text = "# of our own\ncycle,end_of_life,product,remark,release_date\n 1 ,true, ours ,x,2026-01-02\n";
-        let table = EolTable::from_reader(text.as_bytes(), None).unwrap();
-        assert_eq!(table.as_of, NaiveDate::from_ymd_opt(2026, 1, 2).unwrap());
-        assert_eq!(table.cycle("ours", "1").unwrap().end_of_life, Ending::Over);
-    }
-
-    #[test]
-    fn a_file_that_is_no_table_is_refused_with_its_line() {
-        let read = |text: &str| {
-            EolTable::from_reader(text.as_bytes(), None)
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(read("product,cycle,end_of_life\na,1,soon\n").contains("line 2"));
-        assert!(read("product,cycle\na,1\n").contains("expected columns"));
-        assert!(read("product,cycle,end_of_life\n").contains("no rows"));
-        assert!(read("").contains("no rows"));
-        assert!(read("product,cycle,end_of_life\na,1\n").contains("expected columns"));
-    }
+/// The line of a record. The position is where reading it began: at the comments and empty lines
+/// before it.
+fn line_of(text: &[u8], position: Option<&csv::Position>) -> u64 {
+    let Some(position) = position else { return 1 };
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let passed_over = text
+        .get(start..)
+        .unwrap_or_default()
+        .split_inclusive(|byte| *byte == b'\n')
+        .take_while(|line| line.starts_with(b"#") || matches!(line, [b'\n'] | [b'\r', b'\n']));
+    position.line() + passed_over.count() as u64
 }

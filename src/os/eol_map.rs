@@ -23,6 +23,88 @@ const ROLLING: [&str; 7] = [
     "chainguard",
 ];
 
+/// The product of CentOS Stream, which has CentOS's ID.
+const CENTOS_STREAM: &str = "centos-stream";
+
+/// Products of the table, the IDs of their distributions, and how their cycles are named.
+const PRODUCTS: [(&str, &[&str], Naming); 20] = [
+    ("alpine-linux", &["alpine"], Naming::Fields(2)),
+    ("debian", &["debian"], Naming::Debian),
+    ("ubuntu", &["ubuntu"], Naming::Whole),
+    ("fedora", &["fedora"], Naming::Whole),
+    ("nixos", &["nixos"], Naming::Fields(2)),
+    ("amazon-linux", &["amzn"], Naming::Whole),
+    ("rhel", &["rhel"], Naming::Fields(1)),
+    ("rocky-linux", &["rocky"], Naming::Fields(1)),
+    ("almalinux", &["almalinux"], Naming::Fields(1)),
+    ("oracle-linux", &["ol"], Naming::Fields(1)),
+    ("centos", &["centos"], Naming::Fields(1)),
+    (
+        "opensuse",
+        &["opensuse-leap", "opensuse"],
+        Naming::Fields(2),
+    ),
+    ("sles", &["sles"], Naming::PointZero),
+    (
+        "suse-linux-micro",
+        &["sle-micro", "sl-micro", "suse-microos"],
+        Naming::Whole,
+    ),
+    ("vmware-photon", &["photon"], Naming::Whole),
+    ("cos", &["cos"], Naming::After("cos-")),
+    ("devuan", &["devuan"], Naming::Fields(1)),
+    ("clearlinux", &["clear-linux-os"], Naming::Only("current")),
+    ("mageia", &["mageia"], Naming::Whole),
+    // By their builds, whatever the ID.
+    ("windows-server-core", &["windows"], Naming::Whole),
+];
+
+/// Which cycle a VERSION_ID is of.
+#[derive(Debug, Clone, Copy)]
+enum Naming {
+    /// The cycle has its name.
+    Whole,
+    /// Its first fields: `15.2.1`, 2 → `15.2`.
+    Fields(usize),
+    /// The first field; before 4 a major release was two numbers.
+    Debian,
+    /// `15` → `15.0`.
+    PointZero,
+    /// `113` → `cos-113`.
+    After(&'static str),
+    /// There is but one.
+    Only(&'static str),
+}
+
+impl Naming {
+    fn cycle(self, version: &str) -> String {
+        match self {
+            Self::Whole => version.to_owned(),
+            Self::Fields(count) => fields(version, count),
+            Self::Debian => {
+                let is_old = matches!(fields(version, 1).as_str(), "1" | "2" | "3");
+                fields(version, if is_old { 2 } else { 1 })
+            }
+            Self::PointZero if version.contains('.') => version.to_owned(),
+            Self::PointZero => format!("{version}.0"),
+            Self::After(start) => format!("{start}{version}"),
+            Self::Only(cycle) => cycle.to_owned(),
+        }
+    }
+}
+
+/// The IDs, as os-release has them, of the distributions that a product of the table is.
+pub fn distro_ids(product: &str) -> &'static [&'static str] {
+    match product {
+        CENTOS_STREAM => &["centos"],
+        "windows-nano-server" | "windows-server" => &["windows"],
+        _ => PRODUCTS
+            .iter()
+            .find(|(known, _, _)| *known == product)
+            .map_or(&[], |(_, ids, _)| ids),
+    }
+}
+
 /// What the status is asked for: the fields of a distribution, and of a Windows image its build.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EolSubject<'a> {
@@ -30,8 +112,10 @@ pub struct EolSubject<'a> {
     pub id: Option<&'a str>,
     /// Its VERSION_ID.
     pub version: Option<&'a str>,
-    /// Its name, which tells CentOS Stream from CentOS.
+    /// NAME of its os-release, or the older file's line: it tells CentOS Stream from CentOS.
     pub name: Option<&'a str>,
+    /// Its point release, which tells a stable Debian from testing.
+    pub release: Option<&'a str>,
     /// The configuration's `os.version`, for images of Windows.
     pub os_version: Option<&'a str>,
 }
@@ -107,8 +191,7 @@ impl EolTable {
                 None => Cycle::Nothing,
             };
         };
-        let version = subject.version.filter(|version| !version.is_empty());
-        if ROLLING.contains(&id.as_str()) || is_rolling_version(&id, version) {
+        if is_rolling(&id, subject) {
             return Cycle::Rolling;
         }
         if id == "windows" {
@@ -118,41 +201,22 @@ impl EolTable {
                     .and_then(|os_version| self.windows(os_version)),
             );
         }
+        let version = subject.version.filter(|version| !version.is_empty());
         Cycle::Of(version.and_then(|version| self.distribution(&id, version, subject.name)))
     }
 
     /// The cycle of a distribution; the rules are those of the table's own description.
     fn distribution(&self, id: &str, version: &str, name: Option<&str>) -> Option<&Release> {
-        let is_stream = || name.is_some_and(|name| name.contains("Stream"));
-        let (product, cycle) = match id {
-            "alpine" => ("alpine-linux", fields(version, 2)),
-            // Before 4 a major release was two numbers.
-            "debian" if matches!(fields(version, 1).as_str(), "1" | "2" | "3") => {
-                ("debian", fields(version, 2))
-            }
-            "debian" => ("debian", fields(version, 1)),
-            "ubuntu" => ("ubuntu", version.to_owned()),
-            "fedora" => ("fedora", version.to_owned()),
-            "nixos" => ("nixos", fields(version, 2)),
-            "amzn" => ("amazon-linux", version.to_owned()),
-            "rhel" => ("rhel", fields(version, 1)),
-            "rocky" => ("rocky-linux", fields(version, 1)),
-            "almalinux" => ("almalinux", fields(version, 1)),
-            "ol" => ("oracle-linux", fields(version, 1)),
-            "centos" if is_stream() => ("centos-stream", fields(version, 1)),
-            "centos" => ("centos", fields(version, 1)),
-            "opensuse-leap" | "opensuse" => ("opensuse", fields(version, 2)),
-            "sles" if version.contains('.') => ("sles", version.to_owned()),
-            "sles" => ("sles", format!("{version}.0")),
-            "sle-micro" | "sl-micro" | "suse-microos" => ("suse-linux-micro", version.to_owned()),
-            "photon" => ("vmware-photon", version.to_owned()),
-            "cos" => ("cos", format!("cos-{version}")),
-            "devuan" => ("devuan", fields(version, 1)),
-            "clear-linux-os" => ("clearlinux", "current".to_owned()),
-            "mageia" => ("mageia", version.to_owned()),
-            _ => return None,
+        let is_stream = id == "centos" && name.is_some_and(|name| name.contains("Stream"));
+        let (product, naming) = if is_stream {
+            (CENTOS_STREAM, Naming::Fields(1))
+        } else {
+            PRODUCTS
+                .iter()
+                .find(|(_, ids, _)| ids.contains(&id))
+                .map(|(product, _, naming)| (*product, *naming))?
         };
-        self.cycle(product, &cycle)
+        self.cycle(product, &naming.cycle(version))
     }
 
     /// The cycle of a Windows build. The build does not tell which kind of image it is; where kinds
@@ -177,12 +241,16 @@ enum Cycle<'a> {
     Of(Option<&'a Release>),
 }
 
-/// Alpine edge, and Debian testing and unstable, which have no VERSION_ID.
-fn is_rolling_version(id: &str, version: Option<&str>) -> bool {
+/// Distributions without releases, and those releases that come before one: Alpine edge, Debian
+/// testing and unstable, which have no VERSION_ID, and Tumbleweed when its ID was openSUSE's.
+fn is_rolling(id: &str, subject: &EolSubject<'_>) -> bool {
+    let version = subject.version.filter(|version| !version.is_empty());
+    let has_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
     match (id, version) {
         ("alpine", Some(version)) => version.contains("edge") || version.contains("_alpha"),
-        ("debian", None) => true,
-        _ => false,
+        ("debian", None) => !subject.release.is_some_and(has_number),
+        ("opensuse", _) => subject.name.is_some_and(|name| name.contains("Tumbleweed")),
+        _ => ROLLING.contains(&id),
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::known::is_known;
-use super::path::{clean, is_below};
+use super::known::{is_known, is_release_name};
+use super::path::{clean, is_below, split};
 
 /// The entries of a layer that can matter, by path, and what was asked for besides the usual.
 ///
@@ -21,7 +21,8 @@ pub struct LayerFinding {
     /// What the layer has at each path.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub entries: BTreeMap<String, Entry>,
-    /// Paths beyond the usual ones that this finding also tells about, with all their parents.
+    /// Paths beyond the usual ones that this finding also tells about, with all their parents and the
+    /// release files beside them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub requested: BTreeSet<String>,
 }
@@ -60,6 +61,15 @@ impl LayerFinding {
         is_known(path) || covered_by(&self.requested, path)
     }
 
+    /// This finding as if nothing but `request`, which it serves, had been asked for: what other
+    /// images of the layer asked for is no matter of this one's.
+    pub fn narrowed(&self, request: &ScanRequest) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            requested: request.extra_paths.clone(),
+        }
+    }
+
     /// True if this finding can be used where `request` was going to be asked for.
     pub fn serves(&self, request: &ScanRequest) -> bool {
         request.extra_paths.iter().all(|path| self.covers(path))
@@ -87,9 +97,14 @@ impl ScanRequest {
     }
 }
 
-/// True if `path` is one of the requested ones or a parent of one.
+/// True if `path` is one of the requested ones, a parent of one, or a release file beside one: where
+/// links led to one of them, its relatives are near.
 pub(super) fn covered_by(requested: &BTreeSet<String>, path: &str) -> bool {
-    requested.contains(path) || requested.iter().any(|wanted| is_below(wanted, path))
+    let beside = |wanted: &str| is_release_name(path) && split(wanted).0 == split(path).0;
+    requested.contains(path)
+        || requested
+            .iter()
+            .any(|wanted| is_below(wanted, path) || beside(wanted))
 }
 
 #[cfg(test)]
@@ -139,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_requested_path_covers_its_parents_and_nothing_beside_it() {
+    fn a_requested_path_covers_its_parents_and_its_relatives() {
         let request = ScanRequest::for_paths(["/opt/vendor/os-release"]);
         let finding = LayerFinding {
             requested: request.extra_paths.clone(),
@@ -147,6 +162,7 @@ mod tests {
         };
         assert!(finding.covers("opt") && finding.covers("opt/vendor"));
         assert!(finding.covers("opt/vendor/os-release") && finding.serves(&request));
+        assert!(finding.covers("opt/vendor/debian_version"));
         assert!(!finding.covers("opt/other") && !LayerFinding::default().serves(&request));
     }
 }

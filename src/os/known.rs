@@ -39,8 +39,9 @@ const FEDORA: &str = "usr/lib/os.release.d";
 
 /// Base names of files that say, or help to say, which distribution this is.
 ///
-/// Some are read by no rule, but are what the files that are read are linked to. `[` is there for busybox: its official image stores the program under its alphabetically first
-/// name and links `busybox` to it.
+/// Some are read by no rule, but are what the files that are read are linked to. `[` is there for
+/// busybox: its official image stores the program under its alphabetically first name and links
+/// `busybox` to it.
 const NAMES: [&str; 40] = [
     "NIXOS",
     "SuSE-release",
@@ -92,6 +93,11 @@ pub(super) fn is_known(path: &str) -> bool {
     let (parent, name) = split(path);
     (NAMES.contains(&name) && DIRECTORIES.contains(&parent))
         || (parent == FEDORA && name.starts_with("os-release"))
+}
+
+/// True for paths whose last part is a release file's name.
+pub(super) fn is_release_name(path: &str) -> bool {
+    NAMES.contains(&split(path).1)
 }
 
 /// True for the names under which busybox's program is found.

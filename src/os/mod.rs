@@ -44,6 +44,8 @@ mod cases_legacy;
 #[cfg(test)]
 mod cases_os_release;
 #[cfg(test)]
+mod eol_tests;
+#[cfg(test)]
 mod layer_bounds_tests;
 #[cfg(test)]
 mod layer_tests;
@@ -58,7 +60,7 @@ mod unpacking_tests;
 
 pub use distro::{Distribution, Identification, RULES_VERSION, Rule, identify};
 pub use eol::{EOL_LICENSE, Ending, EolError, EolTable, Release};
-pub use eol_map::{EndOfLife, EolStatus, EolSubject};
+pub use eol_map::{EndOfLife, EolStatus, EolSubject, distro_ids};
 pub use finding::{Entry, LayerFinding, ScanRequest};
 pub use history::{HistoryEntry, LayerInfo, layer_infos};
 pub use layer::scan_layer;

@@ -67,7 +67,8 @@ const PRODUCTS: [(&str, &str, Version); 21] = [
     ("openmandriva", "openmandriva", Version::Whole),
 ];
 
-/// Vendor and product of CPE names, and IDs (NIST CPE 2.2 URIs, as system-release-cpe has them).
+/// Vendor and product of CPE names, and IDs (NIST CPE, as system-release-cpe has them: URIs of
+/// version 2.2, in newer files names of 2.3).
 const CPE_PRODUCTS: [(&str, &str, &str); 12] = [
     ("centos", "linux", "centos"),
     ("centos", "centos", "centos"),
@@ -157,10 +158,10 @@ pub(super) fn from_cpe(view: &RootView) -> Result<Option<Distribution>, Stop> {
     let Some(source) = Source::read(view, "etc/system-release-cpe")? else {
         return Ok(None);
     };
-    let mut parts = source
-        .content
-        .trim()
+    let text = source.content.trim();
+    let mut parts = text
         .strip_prefix("cpe:/o:")
+        .or(text.strip_prefix("cpe:2.3:o:"))
         .unwrap_or_default()
         .split(':');
     let (vendor, product) = (
@@ -178,9 +179,17 @@ pub(super) fn from_cpe(view: &RootView) -> Result<Option<Distribution>, Stop> {
     found.id = Some((*id).to_owned());
     match line_of(view, id) {
         Some(line) => fill(&mut found, line),
+        // A clone that kept Red Hat's CPE, and says in its own file what it is.
+        None if *id == "rhel" && is_another_product(view)? => return Ok(None),
         None => found.version = number,
     }
     Ok(Some(found))
+}
+
+/// True if the first release file with a line of a known product has one of another than RHEL.
+fn is_another_product(view: &RootView) -> Result<bool, Stop> {
+    let found = from_line(view)?.and_then(|found| found.id);
+    Ok(found.is_some_and(|id| id != "rhel"))
 }
 
 /// The first release file with a line of a known product; else the first with any line.

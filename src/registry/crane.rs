@@ -39,6 +39,19 @@ const ENVIRONMENT: &[&str] = &[
     "https_proxy",
     "http_proxy",
     "no_proxy",
+    // What the credential helpers of the clouds need of a workload's identity: names, and paths of
+    // tokens that a pod has for itself. Keys, such as AWS_SECRET_ACCESS_KEY, are the store's.
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_FEDERATED_TOKEN_FILE",
 ];
 
 /// How crane is run.
@@ -153,10 +166,10 @@ impl Crane {
         let permit = tokio::select! {
             // After the end no crane is started, though the ended ones leave their permits.
             biased;
-            () = self.stop.cancelled() => return Err(self.ended(Ended::Cancelled, repository)),
+            () = self.stop.cancelled() => return Err(ended(Ended::Cancelled, limits, repository)),
             permit = self.permits.acquire() => permit,
         };
-        let _permit = permit.map_err(|_| self.ended(Ended::Cancelled, repository))?;
+        let _permit = permit.map_err(|_| ended(Ended::Cancelled, limits, repository))?;
         let outcome = run(
             self.command(&[verb, "--", reference]),
             limits,
@@ -169,7 +182,7 @@ impl Crane {
             InspectError::new(ErrorKind::Internal, "crane could not be run: see the log")
         })?;
         match outcome.ended {
-            Some(ended) => Err(self.ended(ended, repository)),
+            Some(reason) => Err(ended(reason, limits, repository)),
             None => Ok(outcome),
         }
     }
@@ -190,34 +203,35 @@ impl Crane {
         let broken = |_| InspectError::new(ErrorKind::Internal, "crane's output could not be read");
         outcome.value.map_err(broken)
     }
+}
 
-    fn ended(&self, ended: Ended, repository: &Repository) -> InspectError {
-        let registry = &repository.registry;
-        match ended {
-            Ended::Cancelled => InspectError::new(
-                ErrorKind::Deadline,
-                "the run ended before this image was inspected: raise --deadline or --concurrency",
+/// What it means for an image that we ended its process.
+fn ended(ended: Ended, limits: Limits, repository: &Repository) -> InspectError {
+    let registry = &repository.registry;
+    match ended {
+        Ended::Cancelled => InspectError::new(
+            ErrorKind::Deadline,
+            "the run ended before this image was inspected: raise --deadline or --concurrency",
+        ),
+        Ended::Time => InspectError::new(
+            ErrorKind::Timeout,
+            format!(
+                "{registry} did not finish within {}: see whether it is up, or raise --crane-timeout",
+                seconds(limits.time)
             ),
-            Ended::Time => InspectError::new(
-                ErrorKind::Timeout,
-                format!(
-                    "{registry} did not finish within {}: see whether it is up, or raise --crane-timeout",
-                    seconds(self.settings.timeout)
-                ),
+        ),
+        Ended::Pace => InspectError::new(
+            ErrorKind::Timeout,
+            format!(
+                "{registry} sends too slowly: see whether it is well, or raise --crane-timeout"
             ),
-            Ended::Pace => InspectError::new(
-                ErrorKind::Timeout,
-                format!(
-                    "{registry} sends too slowly: see whether it is well, or raise --crane-timeout"
-                ),
+        ),
+        Ended::TooLarge => InspectError::new(
+            ErrorKind::Policy,
+            format!(
+                "{registry} sent more than the limit for this kind of content: nothing of it is used"
             ),
-            Ended::TooLarge => InspectError::new(
-                ErrorKind::Policy,
-                format!(
-                    "{registry} sent more than the limit for this kind of content: nothing of it is used"
-                ),
-            ),
-        }
+        ),
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::process::{ChildStderr, Command};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// Error text beyond this is not kept: 16 KiB hold every message that crane makes by itself.
@@ -139,14 +139,8 @@ pub(super) async fn run<T: Send + 'static>(
         max_bytes: limits.max_bytes,
     };
     let mut reader = tokio::task::spawn_blocking(move || read(&mut output));
-    let mut errors = tokio::spawn(async move {
-        let mut text = Vec::new();
-        let mut start = stderr.take(MAX_STDERR_BYTES);
-        let _ = start.read_to_end(&mut text).await;
-        // The rest is read and dropped, so that the writer does not wait for ever.
-        let _ = tokio::io::copy(&mut start.into_inner(), &mut tokio::io::sink()).await;
-        String::from_utf8_lossy(&text).into_owned()
-    });
+    let over = CancellationToken::new();
+    let errors = tokio::spawn(read_errors(stderr, over.clone()));
 
     let deadline = Instant::now() + limits.time;
     let mut ended = None;
@@ -186,14 +180,11 @@ pub(super) async fn run<T: Send + 'static>(
     // Helpers of the process that still hold its stderr end with the group.
     group.kill();
     group.0 = None;
-    // A helper that left the group, such as an agent, may keep stderr open for ever.
-    let stderr = match timeout(STDERR_TIME, &mut errors).await {
-        Ok(text) => text.unwrap_or_default(),
-        Err(_) => {
-            errors.abort();
-            String::new()
-        }
-    };
+    over.cancel();
+    if status.success() {
+        errors.abort();
+    }
+    let stderr = errors.await.unwrap_or_default();
     let read_to_end = progress.at_end.load(Ordering::Relaxed);
     Ok(Outcome {
         value,
@@ -202,4 +193,25 @@ pub(super) async fn run<T: Send + 'static>(
         ended,
         read_to_end,
     })
+}
+
+/// What a process says on standard error. A helper of it that left its group, such as an agent, may
+/// keep that open for ever: once the process is `over`, there is a moment for what is on its way.
+async fn read_errors(stderr: ChildStderr, over: CancellationToken) -> String {
+    let mut text = Vec::new();
+    let reading = async {
+        let mut start = stderr.take(MAX_STDERR_BYTES);
+        let _ = start.read_to_end(&mut text).await;
+        // The rest is read and dropped, so that the writer does not wait for ever.
+        let _ = tokio::io::copy(&mut start.into_inner(), &mut tokio::io::sink()).await;
+    };
+    let late = async {
+        over.cancelled().await;
+        sleep(STDERR_TIME).await;
+    };
+    tokio::select! {
+        () = reading => {}
+        () = late => {}
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }

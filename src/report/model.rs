@@ -229,7 +229,8 @@ pub struct ImageRecord {
     pub distribution: Option<Distribution>,
     /// The layer that the distribution was read from.
     pub distribution_layer: Option<Digest>,
-    /// True where every layer that was needed was read and verified and none is in doubt.
+    /// True where every layer that can change the answer was read and verified; false also where one
+    /// was left out because its history says that it changes nothing.
     pub distribution_certain: bool,
     /// `none` where the layers were read and hold no distribution, else the file that answered.
     pub distro_source: Option<String>,
@@ -243,7 +244,7 @@ pub struct ImageRecord {
     pub eol_extended_date: Option<NaiveDate>,
     /// The base image that the image names.
     pub base_image: Option<String>,
-    /// `annotation` or `label`.
+    /// `annotation` (of the manifest, of its entry in the index, of the index) or `label`.
     pub base_image_source: Option<String>,
     /// From the configuration; null also for the dates that mean "none" (before 1980).
     #[serde(default, with = "optional_seconds")]

@@ -9,7 +9,9 @@
 )]
 
 pub(crate) mod bad_registry;
+pub(crate) mod container;
 pub(crate) mod control_plane;
+pub(crate) mod identity;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
 pub(crate) mod proxy;
