@@ -5,10 +5,13 @@
 //! failure is a row, never the end of a run. Content is hashed here, against the digest that it was
 //! asked for by; layers are verified by the engine and used only then.
 
-mod facts;
+mod document;
+mod inspector;
 mod join;
+mod layers;
 mod plan;
+mod record;
 
-pub use facts::{Inspector, InspectorSettings};
+pub use inspector::{Inspector, InspectorSettings};
 pub use join::join;
 pub use plan::{ImageTarget, Plan, Wanted};

@@ -1,0 +1,133 @@
+//! The documents of a registry: indexes, manifests and configurations, as far as they are looked at.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::image::{Digest, Platform};
+use crate::registry::InspectError;
+use crate::report::ErrorKind;
+
+/// A platform's manifest, and where it was found.
+pub(super) struct PlatformManifest {
+    pub(super) digest: Digest,
+    pub(super) manifest: ManifestDocument,
+    /// Annotations of its entry in the index, then those of the index itself.
+    pub(super) index_annotations: [BTreeMap<String, String>; 2],
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    pub(super) digest: Digest,
+    #[serde(default)]
+    pub(super) media_type: String,
+    pub(super) size: Option<u64>,
+    pub(super) platform: Option<DescribedPlatform>,
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DescribedPlatform {
+    #[serde(default)]
+    pub(super) os: String,
+    #[serde(default)]
+    pub(super) architecture: String,
+    pub(super) variant: Option<String>,
+    #[serde(rename = "os.version")]
+    pub(super) os_version: Option<String>,
+}
+
+/// An index or a manifest.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ManifestDocument {
+    pub(super) schema_version: u64,
+    pub(super) artifact_type: Option<String>,
+    pub(super) manifests: Option<Vec<Descriptor>>,
+    pub(super) config: Option<Descriptor>,
+    pub(super) layers: Option<Vec<Descriptor>>,
+    pub(super) annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Configuration {
+    pub(super) os: Option<String>,
+    pub(super) architecture: Option<String>,
+    pub(super) variant: Option<String>,
+    #[serde(rename = "os.version")]
+    pub(super) os_version: Option<String>,
+    pub(super) created: Option<String>,
+    pub(super) config: Option<RunConfiguration>,
+    pub(super) history: Option<Vec<History>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct RunConfiguration {
+    pub(super) user: Option<String>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct History {
+    pub(super) created_by: Option<String>,
+    pub(super) empty_layer: bool,
+}
+
+/// The entry of an index that a node of `platform` runs.
+pub(super) fn child_for<'a>(
+    platform: &Platform,
+    children: &'a [Descriptor],
+) -> Option<&'a Descriptor> {
+    let rank = |child: &&Descriptor| {
+        let offered = child.platform.as_ref()?;
+        platform.rank(&Platform {
+            os: offered.os.clone(),
+            architecture: offered.architecture.clone(),
+            variant: offered.variant.clone(),
+            os_version: offered.os_version.clone(),
+        })
+    };
+    // BuildKit's attestations are children for no platform.
+    let is_image =
+        |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
+    let mut images = children.iter().filter(is_image);
+    let ranked = images.clone().filter(|child| rank(child).is_some());
+    ranked.min_by_key(rank).or_else(|| {
+        // An only entry without a platform is what it is, as if there were no index.
+        let only = images.next().filter(|child| child.platform.is_none())?;
+        images.next().is_none().then_some(only)
+    })
+}
+
+pub(super) fn is_image_configuration(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "application/vnd.oci.image.config.v1+json"
+            | "application/vnd.docker.container.image.v1+json"
+    )
+}
+
+/// True for the types of layers that a runtime unpacks, whatever their compression, and for none.
+pub(super) fn is_layer(media_type: &str) -> bool {
+    media_type.is_empty()
+        || media_type.starts_with("application/vnd.oci.image.layer.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.")
+        || media_type.starts_with("application/vnd.docker.container.image.rootfs.")
+}
+
+pub(super) fn not_an_image(kind: Option<&str>) -> InspectError {
+    let what = if kind.is_some_and(|kind| kind.contains("helm")) {
+        "a Helm chart"
+    } else {
+        "another artifact"
+    };
+    InspectError::new(
+        ErrorKind::Unsupported,
+        format!("this is {what}, not an image: correct the pod's image"),
+    )
+}
