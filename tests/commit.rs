@@ -16,7 +16,7 @@ use night::write_idle_pods;
 use serde_json::Value;
 
 /// The order in which the objects of a run become visible.
-const ORDER: [&str; 5] = ["csv", "workloads", "json", "manifest", "latest"];
+const ORDER: [&str; 6] = ["csv", "workloads", "json", "diff", "manifest", "latest"];
 const FIRST_NIGHT: &str = "2026-11-23T02:00:00Z";
 const SECOND_NIGHT: &str = "2026-11-24T02:00:00Z";
 /// The second night's partition.
@@ -138,7 +138,7 @@ fn expect_whole(store: &Path, manifest: &Path) -> Result {
         .iter()
         .filter_map(|file| file["format"].as_str())
         .collect();
-    assert_eq!(formats, ORDER[..3]);
+    assert_eq!(formats, ORDER[..4]);
     for file in files {
         let content = fs::read(store.join(file["key"].as_str().ok_or("no key")?))?;
         assert_eq!(file["size_bytes"], content.len());

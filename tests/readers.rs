@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use harness::object_store::{BUCKET, ObjectStore};
 use harness::readers::{expect_valid, findings};
-use harness::{Result, files_below, get, succeed};
+use harness::{Result, files_below, get, program, succeed};
 use night::demo_nights;
 use serde_json::{Value, json};
 
-/// The files of a run, without `latest`.
-const FILES_PER_RUN: usize = 4;
+/// The files of two nights, without `latest`: the second one has a diff.
+const FILES_OF_TWO: usize = 4 + 5;
 
 /// The contract's columns, in its order.
 const CONTAINER_HEADER: &str = "run_id,snapshot_time,cluster_name,namespace,workload_kind,\
@@ -92,6 +92,20 @@ fn all_broken() -> Vec<Broken> {
             Value("/containers/0/image_index", json!("0")),
             JSONSCHEMA,
         ),
+        broken("diff", Gone("counts"), JSONSCHEMA),
+        broken(
+            "diff",
+            Value("/changes/0/kinds/0", json!("worse")),
+            JSONSCHEMA,
+        ),
+        broken(
+            "diff",
+            Value("/new/snapshot_time", json!("2026-11-24")),
+            JSONSCHEMA,
+        ),
+        broken("diff-csv", Column("kind"), BOTH),
+        broken("diff-csv", Cell("kind", "worse"), FRICTIONLESS),
+        broken("diff-csv", Cell("new_run_id", ""), FRICTIONLESS),
         broken("manifest", Gone("files"), JSONSCHEMA),
         broken(
             "manifest",
@@ -174,7 +188,13 @@ fn two_nights_are_as_the_schemas_say_and_a_broken_copy_of_each_file_is_refused()
     let folder = tempfile::tempdir()?;
     let store = folder.path().join("store");
     demo_nights(&store, |_| {})?;
-    expect_valid(&store, 2 * FILES_PER_RUN)?;
+    let changes = store.join("diff-csv/changes.csv");
+    fs::create_dir(store.join("diff-csv"))?;
+    let mut diff = program();
+    diff.args(["diff", "--format", "csv", "--output"])
+        .arg(&changes);
+    succeed(diff.arg("--store").arg(&store))?;
+    expect_valid(&store, FILES_OF_TWO + 1)?;
 
     // A change that leaves a table as it was proves that rewriting it is not what is noticed.
     let all = all_broken();
@@ -217,7 +237,7 @@ fn what_is_downloaded_from_a_bucket_is_as_the_schemas_say() -> Result {
     demo_nights(Path::new(&store), |command| server.configure(command))?;
     let downloads = tempfile::tempdir()?;
     server.download("fleet/", downloads.path())?;
-    expect_valid(downloads.path(), 2 * FILES_PER_RUN)
+    expect_valid(downloads.path(), FILES_OF_TWO)
 }
 
 #[test]

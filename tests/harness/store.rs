@@ -63,7 +63,8 @@ impl Store {
     /// `snapshot` of a pod list as of a time, with the cluster name `test`.
     pub(crate) fn snapshot(&self, pods: &Path, time: &str) -> Result<Command> {
         let mut command = self.command(&["snapshot", "--cluster-name", "test"]);
-        command.arg("--crane").arg(crane()?);
+        // A variable, so that a test can name another.
+        command.env("IMAGE_CENSUS_CRANE", crane()?);
         command.arg("--pods").arg(pods);
         command.args(["--snapshot-time", time]);
         Ok(command)

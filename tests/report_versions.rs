@@ -1,0 +1,200 @@
+//! Reports of every schema version that was ever released are read for ever: `tests/fixtures/reports/`
+//! holds a store of two nights of each, which is never made anew.
+//!
+//! 1.0: the demo's namespaces payments and ci on its two nights, signed with [`KEY`].
+
+mod harness;
+
+use std::fs;
+use std::path::Path;
+
+use harness::runs::{self, document, newest, reseal, run_ids};
+use harness::store::Store;
+use harness::{Result, files_below, root, stderr};
+use serde_json::{Value, json};
+
+const KEY: &str = "a-key-for-tests-that-signs-nothing-else\n";
+const FIRST: &str = "20261123T020000Z-5187";
+const SECOND: &str = "20261124T020000Z-4d6d";
+/// Nobody listens on TCP port 1 (tcpmux).
+const CLOSED: &str = "127.0.0.1:1";
+
+/// A copy of the store of a version.
+fn store_of(version: &str) -> Result<Store> {
+    let from = root().join("tests/fixtures/reports").join(version);
+    let store = Store::folder()?;
+    for file in files_below(&from)? {
+        let target = store.root().join(&file);
+        fs::create_dir_all(target.parent().ok_or("no folder")?)?;
+        fs::copy(from.join(&file), target)?;
+    }
+    Ok(store)
+}
+
+#[test]
+fn version_1_0_is_listed_shown_and_compared() -> Result {
+    let store = store_of("1.0")?;
+    let listed = store.json(&["list", "--format", "json"])?;
+    let runs = listed["runs"].as_array().ok_or("no runs")?;
+    let lines: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            format!(
+                "{} {} {} {} {} {}",
+                run["run_id"],
+                run["pods"],
+                run["containers"],
+                run["images"],
+                run["not_inspected"],
+                run["complete"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            format!("\"{FIRST}\" 16 15 10 2 true"),
+            format!("\"{SECOND}\" 15 14 9 2 true"),
+        ]
+    );
+    // get verifies sizes and digests, so nothing has changed a byte on its way here.
+    for (run, rows) in [(FIRST, 16), (SECOND, 15)] {
+        let found = store.rows(run)?;
+        assert_eq!(found.len(), rows);
+        let gateway = found.iter().filter(|row| row["workload_name"] == "gateway");
+        let gateway: Vec<_> = gateway.map(|row| &*row["distro_version"]).collect();
+        assert_eq!(gateway, [if run == FIRST { "22.04" } else { "24.04" }; 3]);
+        let report = store.json(&["get", run, "--format", "json"])?;
+        assert_eq!(report["containers"].as_array().map(Vec::len), Some(rows));
+        assert!(
+            !store
+                .print(&["get", run, "--format", "workloads"])?
+                .is_empty()
+        );
+        assert!(
+            store
+                .print(&["get", run])?
+                .contains("Red Hat Enterprise Linux 9.8")
+        );
+    }
+    let stored = store.json(&["get", "latest", "--format", "diff"])?;
+    let made = store.json(&["diff", "--format", "json"])?;
+    // A later minor version may add fields.
+    for name in ["old", "counts", "transient"] {
+        for (field, value) in stored[name].as_object().into_iter().flatten() {
+            assert_eq!(&made[name][field], value, "{name}.{field}");
+        }
+    }
+    assert_eq!(
+        stored["counts"],
+        json!({"moved_tag": 1, "distribution_changed": 1, "removed": 1})
+    );
+    let csv = store.print(&["diff", FIRST, SECOND, "--format", "csv"])?;
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    let trend = store.json(&["trend", "--by", "version", "--format", "json"])?;
+    let rhel = trend["rows"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|row| row["value"] == "rhel 9.8");
+    assert_eq!(rhel.count(), 2);
+    let pruned = store.print(&["prune", "--keep-last", "1"])?;
+    assert!(pruned.contains("1 runs kept, 1 removed"), "{pruned}");
+    Ok(())
+}
+
+/// The pods of a run whose images are known by digest, of a registry that nobody reaches.
+fn pods_of(report: &Value) -> Result<Value> {
+    let images = report["images"].as_array().ok_or("no images")?;
+    let rows = report["containers"].as_array().ok_or("no containers")?;
+    let mut pods = Vec::new();
+    for row in rows {
+        let place = row["image_index"].as_u64().ok_or("no image")?;
+        let image = &images[usize::try_from(place)?];
+        let is_known = image["inspection_status"] == "ok" && row["digest_source"] == "status";
+        if !is_known || image["os"] == "windows" {
+            continue;
+        }
+        let reference = row["image"].as_str().ok_or("no reference")?;
+        pods.push(json!({
+            "metadata": {"name": row["pod"], "namespace": row["namespace"]},
+            "spec": {"containers": [{"name": row["container"], "image": reference.replace("127.0.0.1:5000", CLOSED)}]},
+            "status": {"phase": "Running", "containerStatuses": [{"name": row["container"], "imageID": row["image_id"]}]},
+        }));
+    }
+    Ok(json!({"kind": "List", "items": pods}))
+}
+
+fn next_night(store: &Store, time: &str, flags: &[&str]) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let (pods, key) = (folder.path().join("pods.json"), folder.path().join("key"));
+    fs::write(&key, KEY)?;
+    fs::write(
+        &pods,
+        pods_of(&document(&store.root(), SECOND, "json")?)?.to_string(),
+    )?;
+    let mut command = store.snapshot(Path::new(&pods), time)?;
+    command.args(flags);
+    if flags.contains(&"--signing-key-file") {
+        command.arg(&key);
+    }
+    let output = command.output()?;
+    assert!(output.status.success(), "{}", stderr(&output));
+    Ok(stderr(&output))
+}
+
+#[test]
+fn version_1_0_is_reused_and_its_signature_holds() -> Result {
+    let store = store_of("1.0")?;
+    // The number of today's rules, from a run that knows nothing: they may have changed since.
+    let scratch = Store::folder()?;
+    let idle = tempfile::NamedTempFile::new()?;
+    fs::write(idle.path(), r#"{"kind":"List","items":[]}"#)?;
+    let output = scratch
+        .snapshot(idle.path(), "2026-11-24T02:00:00Z")?
+        .output()?;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let rules = document(&scratch.root(), &newest(&scratch.root())?, "manifest")?;
+    let rules = rules["versions"]["detection_rules"].clone();
+
+    let said = next_night(&store, "2026-11-25T02:00:00Z", &["--signing-key-file"])?;
+    assert!(
+        said.contains(&format!(
+            "reusing what an earlier run knows run_id={SECOND}"
+        )),
+        "{said}"
+    );
+    assert!(
+        !said.contains("not reused") && !said.contains("no diff"),
+        "{said}"
+    );
+    assert_eq!(run_ids(&store.root())?.len(), 3);
+
+    let store = store_of("1.0")?;
+    for run in [FIRST, SECOND] {
+        reseal(&store.root(), run, |report| {
+            report["versions"]["detection_rules"] = rules.clone()
+        })?;
+    }
+    next_night(&store, "2026-11-25T02:00:00Z", &[])?;
+    let rows = store.rows("latest")?;
+    assert_eq!(rows.len(), 9);
+    for row in rows {
+        let outcome = (&*row["inspection_status"], &*row["registry"]);
+        assert_eq!(outcome, ("ok", CLOSED), "{}", row["image"]);
+        assert!(
+            *row["inspected_at"] < *"2026-11-25",
+            "{}",
+            row["inspected_at"]
+        );
+        assert_ne!(row["distro_version"], "");
+    }
+    // And what a damaged copy says is not taken.
+    let csv = runs::path(&store.root(), SECOND, "csv");
+    fs::write(&csv, fs::read_to_string(&csv)?.replace("24.04", "26.04"))?;
+    let output = store
+        .command(&["get", SECOND, "--format", "csv"])
+        .output()?;
+    assert_eq!(output.status.code(), Some(1));
+    Ok(())
+}
