@@ -513,11 +513,11 @@ impl Cluster {
         };
         let (runner, prefix) = bare("runner", &job("runner"));
         let mut pods = vec![generated(&runner, &prefix)];
-        if night % 7 == 0 {
+        if night.is_multiple_of(7) {
             let (migrate, prefix) = bare("migrate", &job("migrate"));
             pods.push(generated(&migrate.phase(Phase::Succeeded), &prefix));
         }
-        if night % 5 == 0 {
+        if night.is_multiple_of(5) {
             let schema = Workload::job(&format!("schema-{night}"));
             let schema = pod("ci", schema, 0, "worker-1", &job("schema"));
             pods.push(manifests::pod(&schema.phase(Phase::Succeeded)));
