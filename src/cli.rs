@@ -392,6 +392,17 @@ pub struct ListArgs {
     pub format: TableFormat,
 }
 
+/// The runs of one cluster.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Where they are.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Which cluster, where the store holds several
+    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+}
+
 /// `diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -405,12 +416,9 @@ pub struct DiffArgs {
     pub old: Option<String>,
     /// The later run, or a report in a file [default: the newest complete run]
     pub new: Option<String>,
-    /// Where to look.
+    /// Whose runs, and where.
     #[command(flatten)]
-    pub store: StoreArgs,
-    /// Which cluster, where the store holds several
-    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
-    pub cluster: Option<ClusterName>,
+    pub runs: RunsArgs,
     /// Compare with this cluster's runs
     #[arg(
         long,
@@ -467,12 +475,9 @@ pub enum DiffFormat {
 /// `trend`.
 #[derive(Debug, Args)]
 pub struct TrendArgs {
-    /// Where to look.
+    /// Whose runs, and where.
     #[command(flatten)]
-    pub store: StoreArgs,
-    /// Which cluster, where the store holds several
-    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
-    pub cluster: Option<ClusterName>,
+    pub runs: RunsArgs,
     /// What is counted by
     #[arg(long, env = "IMAGE_CENSUS_BY", value_enum, default_value_t = By::EolStatus)]
     pub by: By,
@@ -514,12 +519,9 @@ pub enum TrendFormat {
 --keep-last only. Runs of different scopes are judged apart."
 )]
 pub struct PruneArgs {
-    /// Where to remove.
+    /// Whose runs, and where.
     #[command(flatten)]
-    pub store: StoreArgs,
-    /// Which cluster, where the store holds several
-    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
-    pub cluster: Option<ClusterName>,
+    pub runs: RunsArgs,
     /// Keep the newest N runs
     #[arg(
         long,
@@ -573,12 +575,9 @@ pub struct PruneArgs {
 pub struct GetArgs {
     /// A run id, latest, latest~N, yesterday, or a date
     pub run: String,
-    /// Where to look.
+    /// Whose runs, and where.
     #[command(flatten)]
-    pub store: StoreArgs,
-    /// Which cluster, where the store holds several
-    #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
-    pub cluster: Option<ClusterName>,
+    pub runs: RunsArgs,
     /// What to print
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = GetFormat::Table)]
     pub format: GetFormat,

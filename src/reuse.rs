@@ -76,8 +76,8 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
-    /// Takes a part of the report, in the report's order; `false` once no further part is of use.
-    pub fn take(&mut self, part: Part, reuse: &Reuse) -> bool {
+    /// Takes a part of the report, in the report's order.
+    pub fn take(&mut self, part: Part, reuse: &Reuse) {
         match part {
             Part::Header(header) => self.take_header(&header),
             Part::Image(image) => self.take_image(*image, reuse),
@@ -87,9 +87,8 @@ impl Knowledge {
                     self.layers.insert(layer.digest, *layer);
                 }
             }
-            Part::Container(_) => return false,
+            Part::Container(_) => {}
         }
-        true
     }
 
     fn take_header(&mut self, header: &Header) {

@@ -54,9 +54,9 @@ async fn sides(arguments: &DiffArgs) -> anyhow::Result<(Side, Side)> {
         (Some(old), Some(new)) => return Ok((old, new)),
         sides => sides,
     };
-    let store = open_store(&arguments.store).await?;
+    let store = open_store(&arguments.runs.store).await?;
     let store = store.as_ref();
-    let new_runs = history::runs_of_one(store, arguments.cluster.as_ref()).await?;
+    let new_runs = history::runs_of_one(store, arguments.runs.cluster.as_ref()).await?;
     let new = match (new, &arguments.new) {
         (Some(side), _) => Picked::File(Box::new(side)),
         (None, Some(name)) => Picked::Run(history::find(store, name, &new_runs).await?),

@@ -18,9 +18,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Prints or downloads a run.
 pub async fn get(arguments: &GetArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let store = open_store(&arguments.store).await?;
+    let store = open_store(&arguments.runs.store).await?;
     let store = store.as_ref();
-    let runs = history::runs_of_one(store, arguments.cluster.as_ref()).await?;
+    let runs = history::runs_of_one(store, arguments.runs.cluster.as_ref()).await?;
     let run = history::find(store, &arguments.run, &runs).await?;
     let (manifest, text) = history::manifest_with_text(store, &run).await?;
     let folder = arguments

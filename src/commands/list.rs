@@ -6,7 +6,7 @@ use std::io::Write;
 use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Outcome, drawn_table, open_store, terminal};
+use super::{Outcome, open_store, terminal};
 use crate::cli::{ListArgs, TableFormat};
 use crate::history;
 use crate::report::{Manifest, format_time, plain};
@@ -141,7 +141,7 @@ fn print(listed: &[Listed], out: &mut dyn Write) -> anyhow::Result<()> {
         writeln!(out, "no runs")?;
         return Ok(());
     }
-    let mut table = drawn_table(terminal(true));
+    let mut table = terminal(true).table();
     table.set_header([
         "RUN",
         "CLUSTER",

@@ -23,8 +23,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::Table;
 use tempfile::NamedTempFile;
 
 use crate::cli::{ClusterArgs, StoreArgs};
@@ -105,17 +104,6 @@ fn terminal(may_be_terminal: bool) -> Terminal {
     // no-color.org: present and not empty.
     let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     Terminal { width, colour }
-}
-
-fn drawn_table(terminal: Terminal) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    if let Some(width) = terminal.width {
-        table
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(width);
-    }
-    table
 }
 
 /// Writes to a file, which appears whole or not at all, or to standard output.

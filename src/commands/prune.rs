@@ -6,7 +6,7 @@ use std::io::Write;
 use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Outcome, UsageError, drawn_table, open_store, terminal};
+use super::{Outcome, UsageError, open_store, terminal};
 use crate::cli::{PruneArgs, TableFormat};
 use crate::history::{self, Keep, Kept, retained};
 use crate::storage::{Format, RunKey, Store};
@@ -38,9 +38,9 @@ pub async fn prune(arguments: &PruneArgs, out: &mut dyn Write) -> anyhow::Result
         let message = "say what to keep, e.g. --keep-daily 30 --keep-monthly 12";
         return Err(UsageError(message.into()).into());
     }
-    let store = open_store(&arguments.store).await?;
+    let store = open_store(&arguments.runs.store).await?;
     let store = store.as_ref();
-    let runs = history::runs_of_one(store, arguments.cluster.as_ref()).await?;
+    let runs = history::runs_of_one(store, arguments.runs.cluster.as_ref()).await?;
     let committed: BTreeSet<_> = runs.iter().cloned().collect();
     let judged = judge(store, runs, keep).await?;
     let orphans = orphans(store, arguments, &committed).await?;
@@ -144,7 +144,7 @@ async fn orphans(
         if format == Format::Manifest {
             continue;
         }
-        for run in history::runs_with(store, arguments.cluster.as_ref(), format).await? {
+        for run in history::runs_with(store, arguments.runs.cluster.as_ref(), format).await? {
             if !committed.contains(&run) && now - run.run.time() > MAX_ORPHAN_AGE {
                 orphans.push((run, format));
             }
@@ -159,7 +159,7 @@ fn print(
     dry_run: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let mut table = drawn_table(terminal(true));
+    let mut table = terminal(true).table();
     let removed = if dry_run { "would go" } else { "removed" };
     table.set_header(["RUN", "CLUSTER", "SCOPE", "WHAT", "WHY"]);
     for verdict in verdicts {

@@ -311,12 +311,8 @@ impl Run<'_> {
         if let Some(key) = &trust.key {
             key.sign(&mut line);
         }
-        let mut writer = store.create(&key.object(Format::Manifest)).await?;
-        if let Err(error) = writer.write(&line).await {
-            writer.abort().await;
-            return Err(error.into());
-        }
-        writer.commit().await?;
+        let line = std::iter::once(Chunk::new(line, 0));
+        upload(*store, key, Format::Manifest, line).await?;
         if !no_latest {
             self.write_latest().await;
         }
@@ -335,11 +331,7 @@ impl Run<'_> {
         };
         let mut bytes = serde_json::to_vec(&diff).context("could not encode it")?;
         bytes.push(b'\n');
-        let chunk = Chunk {
-            bytes,
-            rows: diff.changes.len() as u64,
-            ends_facts: false,
-        };
+        let chunk = Chunk::new(bytes, diff.changes.len() as u64);
         let file = upload(*store, key, Format::Diff, std::iter::once(chunk)).await?;
         Ok(Some((diff, file)))
     }

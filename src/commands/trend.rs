@@ -5,7 +5,7 @@ use std::io::Write;
 
 use chrono::NaiveDate;
 
-use super::{Outcome, drawn_table, open_store, terminal, write_output};
+use super::{Outcome, open_store, terminal, write_output};
 use crate::cli::{TrendArgs, TrendFormat};
 use crate::history::{self, HistoryError};
 use crate::report::{Manifest, cell, plain};
@@ -17,8 +17,8 @@ const MAX_COLUMNS: usize = 8;
 
 /// Prints the counts.
 pub async fn trend(arguments: &TrendArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let store = open_store(&arguments.store).await?;
-    let runs = history::runs_of_one(store.as_ref(), arguments.cluster.as_ref()).await?;
+    let store = open_store(&arguments.runs.store).await?;
+    let runs = history::runs_of_one(store.as_ref(), arguments.runs.cluster.as_ref()).await?;
     let until = arguments.until.or(runs.last().map(|run| run.run.date()));
     let until = until.ok_or(HistoryError::NoCompleteRun(""))?;
     let days = chrono::Days::new(u64::from(arguments.days.saturating_sub(1)));
@@ -94,7 +94,7 @@ fn print(
     columns.truncate(MAX_COLUMNS);
     let columns: Vec<_> = columns.into_iter().map(|(value, _)| value).collect();
 
-    let mut table = drawn_table(terminal(arguments.output.is_none()));
+    let mut table = terminal(arguments.output.is_none()).table();
     let name = |value: &Option<String>| match value {
         Some(value) => plain(value).into_owned(),
         None => "(not known)".into(),

@@ -77,14 +77,31 @@ pub struct Terminal {
     pub colour: bool,
 }
 
+impl Terminal {
+    /// An empty table that fits.
+    pub fn table(self) -> Table {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        if let Some(width) = self.width {
+            table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width);
+        }
+        if self.colour {
+            table.enforce_styling();
+        }
+        table
+    }
+}
+
 /// The table for a terminal, under a line that names the runs.
 pub fn table(diff: &Diff, terminal: Terminal, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", plain(&heading(diff)))?;
     if diff.changes.is_empty() {
         return writeln!(out, "no changes{}", transient(diff));
     }
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header([
+    let mut table = terminal.table();
+    table.set_header([
         "CHANGE",
         "NAMESPACE",
         "WORKLOAD",
@@ -92,14 +109,6 @@ pub fn table(diff: &Diff, terminal: Terminal, out: &mut dyn Write) -> io::Result
         "THEN",
         "NOW",
     ]);
-    if let Some(width) = terminal.width {
-        table
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(width);
-    }
-    if terminal.colour {
-        table.enforce_styling();
-    }
     for change in &diff.changes {
         let colour = change.kinds.iter().find_map(|kind| colour(*kind));
         let kinds = Cell::new(kind_words(change, "\n"));

@@ -37,6 +37,17 @@ pub struct Chunk {
     pub ends_facts: bool,
 }
 
+impl Chunk {
+    /// A piece within the report, or a whole file.
+    pub fn new(bytes: Vec<u8>, rows: u64) -> Self {
+        Self {
+            bytes,
+            rows,
+            ends_facts: false,
+        }
+    }
+}
+
 /// Gathers encoded rows into chunks.
 fn chunked<'a, T>(
     header: Vec<u8>,
@@ -52,20 +63,12 @@ fn chunked<'a, T>(
         while bytes.len() < CHUNK_BYTES {
             let Some(row) = rows.next() else {
                 bytes.extend_from_slice(footer);
-                return Some(Chunk {
-                    bytes,
-                    rows: count,
-                    ends_facts: false,
-                });
+                return Some(Chunk::new(bytes, count));
             };
             encode(&row, &mut bytes);
             count += 1;
         }
         buffer = Some(Vec::with_capacity(CHUNK_BYTES + 4_096));
-        Some(Chunk {
-            bytes,
-            rows: count,
-            ends_facts: false,
-        })
+        Some(Chunk::new(bytes, count))
     })
 }
