@@ -2,6 +2,10 @@
 
 mod classify;
 mod crane;
+pub mod credentials;
+#[cfg(test)]
+mod credentials_tests;
+pub mod pattern;
 mod process;
 
 pub use classify::classify;
