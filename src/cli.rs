@@ -632,7 +632,7 @@ fn namespace(text: &str) -> Result<String, &'static str> {
 }
 
 /// `90s`, `45m`, `2h`: over 0 and at most 7 days.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     match time(text)? {
         time if time.is_zero() || time > Duration::from_secs(7 * 86_400) => {
             Err("a time is over 0 and at most 7 days")

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::pattern::{RegistryPattern, is_docker_hub};
@@ -174,11 +174,20 @@ struct RawTenantConfig {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RawEntry {
+    #[serde(deserialize_with = "secret")]
     username: Option<Text>,
+    #[serde(deserialize_with = "secret")]
     password: Option<Text>,
+    #[serde(deserialize_with = "secret")]
     auth: Option<Text>,
+    #[serde(deserialize_with = "secret")]
     identitytoken: Option<Text>,
+    #[serde(deserialize_with = "secret")]
     registrytoken: Option<Text>,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Text::new))
 }
 
 impl DockerConfig {

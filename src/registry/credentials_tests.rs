@@ -326,7 +326,7 @@ fn a_credential_is_never_offered_to_a_host_that_no_entry_matches() -> Result {
     for _ in 0..20_000 {
         let mut keys = Vec::new();
         for _ in 0..=numbers.below(3) {
-            let mut host: Vec<_> = (0..=numbers.below(3))
+            let mut host: Vec<_> = (0..=numbers.below(2))
                 .map(|_| numbers.pick(&globs))
                 .collect();
             if numbers.below(8) == 0 {
@@ -343,7 +343,7 @@ fn a_credential_is_never_offered_to_a_host_that_no_entry_matches() -> Result {
                 (format!("{scheme}{key}{path}"), auth("u"))
             })
             .collect();
-        let host: Vec<_> = (0..=numbers.below(3))
+        let host: Vec<_> = (0..=numbers.below(2))
             .map(|_| numbers.pick(&labels))
             .collect();
         let registry = format!("{}{}", host.join("."), numbers.pick(&["", ":5000", ":443"]));
@@ -361,7 +361,7 @@ fn a_credential_is_never_offered_to_a_host_that_no_entry_matches() -> Result {
         hits += usize::from(found);
     }
     // The test is none if hardly anything matches.
-    assert!((1_000..19_000).contains(&hits), "{hits}");
+    assert!((500..19_500).contains(&hits), "{hits}");
     Ok(())
 }
 

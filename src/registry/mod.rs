@@ -7,6 +7,9 @@ pub mod credentials;
 mod credentials_tests;
 pub mod pattern;
 mod process;
+pub mod settings;
+#[cfg(test)]
+mod settings_tests;
 
 pub use classify::classify;
 pub use crane::{Crane, CraneError, CraneSettings};
