@@ -150,8 +150,10 @@ pub struct DockerConfig {
     pub keyring: Keyring,
     /// `credHelpers`: a helper's name by registry. The operator's only.
     pub helpers: BTreeMap<String, String>,
-    /// `credsStore`: the helper for all registries. The operator's only.
+    /// `credsStore`: the helper for the registries that `auths` names. The operator's only.
     pub store: Option<String>,
+    /// Keys of `auths` without a credential: Docker writes them for what is in the store.
+    stored: Vec<RegistryPattern>,
 }
 
 #[derive(Deserialize)]
@@ -196,16 +198,19 @@ impl DockerConfig {
         match author {
             Author::Tenant => {
                 let raw: RawTenantConfig = read(bytes)?;
+                let (keyring, _) = keyring(raw.auths.unwrap_or_default(), author)?;
                 Ok(Self {
-                    keyring: keyring(raw.auths.unwrap_or_default(), author)?,
+                    keyring,
                     ..Self::default()
                 })
             }
             Author::Operator => {
                 let raw: RawConfig = read(bytes)?;
                 let helpers = raw.cred_helpers.unwrap_or_default();
+                let (keyring, stored) = keyring(raw.auths.unwrap_or_default(), author)?;
                 Ok(Self {
-                    keyring: keyring(raw.auths.unwrap_or_default(), author)?,
+                    keyring,
+                    stored,
                     helpers: helpers
                         .into_iter()
                         .filter(|(_, name)| is_helper(name))
@@ -219,12 +224,12 @@ impl DockerConfig {
     /// Reads `.dockercfg`, the older form: `auths` alone.
     pub fn parse_legacy(bytes: &[u8], author: Author) -> Result<Self, ConfigError> {
         Ok(Self {
-            keyring: keyring(read(bytes)?, author)?,
+            keyring: keyring(read(bytes)?, author)?.0,
             ..Self::default()
         })
     }
 
-    /// The operator's helper for a registry, if there is one: `docker-credential-NAME`.
+    /// The operator's helper for a registry that the operator named, if there is one: `docker-credential-NAME`.
     pub fn helper(&self, registry: &str) -> Option<&str> {
         let is_for = |key: &&String| {
             RegistryPattern::parse(key).is_ok_and(|pattern| {
@@ -233,9 +238,14 @@ impl DockerConfig {
                         || (pattern.is_docker_hub() && is_docker_hub(registry)))
             })
         };
-        let key = self.helpers.keys().find(is_for);
-        let named = key.and_then(|key| self.helpers.get(key));
-        named.or(self.store.as_ref()).map(String::as_str)
+        if let Some(key) = self.helpers.keys().find(is_for) {
+            return self.helpers.get(key).map(String::as_str);
+        }
+        // Not for just any registry that a pod's author names.
+        let is_stored = self.stored.iter().any(|pattern| {
+            pattern.matches_host(registry) || (pattern.is_docker_hub() && is_docker_hub(registry))
+        });
+        self.store.as_deref().filter(|_| is_stored)
     }
 }
 
@@ -257,16 +267,21 @@ fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ConfigError> {
     serde_json::from_slice(bytes).map_err(|error| ConfigError::Json { line: error.line() })
 }
 
-fn keyring(raw: BTreeMap<String, RawEntry>, author: Author) -> Result<Keyring, ConfigError> {
-    let mut entries = Vec::new();
+/// The credentials, and the keys without one.
+fn keyring(
+    raw: BTreeMap<String, RawEntry>,
+    author: Author,
+) -> Result<(Keyring, Vec<RegistryPattern>), ConfigError> {
+    let (mut entries, mut stored) = (Vec::new(), Vec::new());
     for (key, entry) in raw {
         let credential = credential(entry, author)?;
-        // Docker writes empty entries for what a helper holds.
-        if let (false, Ok(pattern)) = (credential.is_empty(), RegistryPattern::parse(&key)) {
-            entries.push((pattern, Arc::new(credential)));
+        match RegistryPattern::parse(&key) {
+            Ok(pattern) if credential.is_empty() => stored.push(pattern),
+            Ok(pattern) => entries.push((pattern, Arc::new(credential))),
+            Err(_) => {}
         }
     }
-    Ok(Keyring::of(entries))
+    Ok((Keyring::of(entries), stored))
 }
 
 fn credential(entry: RawEntry, author: Author) -> Result<Credential, ConfigError> {
@@ -300,17 +315,21 @@ fn credential(entry: RawEntry, author: Author) -> Result<Credential, ConfigError
     })
 }
 
+/// What Docker calls a registry in its configuration, and to helpers.
+pub(super) fn auth_key(registry: &str) -> &str {
+    match registry {
+        "docker.io" => "https://index.docker.io/v1/",
+        registry => registry,
+    }
+}
+
 /// A whole `config.json` for one registry, with one credential or none. Its key is the one under which
 /// crane looks for the registry.
 pub fn render_config(registry: &str, credential: Option<&Credential>) -> Zeroizing<Vec<u8>> {
     let Some(credential) = credential else {
         return Zeroizing::new(b"{\"auths\":{}}".to_vec());
     };
-    let key = if registry == "docker.io" {
-        "https://index.docker.io/v1/"
-    } else {
-        registry
-    };
+    let key = auth_key(registry);
     let fields = [
         ("username", Some(&credential.username)),
         ("password", Some(&credential.password)),

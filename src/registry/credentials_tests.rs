@@ -162,8 +162,10 @@ fn a_tenants_helpers_headers_and_tokens_are_dropped_and_the_operators_helpers_ke
     let operator = DockerConfig::parse(text.as_bytes(), Author::Operator)?;
     assert_eq!(operator.helper("registry.example"), Some("evil"));
     assert_eq!(operator.helper("docker.io"), Some("hub"));
-    // A name that is a path is none.
-    assert_eq!(operator.helper("odd.example"), Some("desktop"));
+    // A name that is a path is none, and the store is for what auths names without a credential.
+    assert_eq!(operator.helper("odd.example"), None);
+    assert_eq!(operator.helper("empty.example"), Some("desktop"));
+    assert_eq!(operator.helper("evil.example"), None);
     let found = operator.keyring.lookup(&repository("registry.example/a")?);
     let rendered = render_config("registry.example", found.first().map(|found| &**found));
     let rendered: Value = serde_json::from_slice(&rendered)?;

@@ -5,11 +5,14 @@ mod crane;
 pub mod credentials;
 #[cfg(test)]
 mod credentials_tests;
+pub mod helper;
 pub mod pattern;
 mod process;
+pub mod scratch;
 pub mod settings;
 #[cfg(test)]
 mod settings_tests;
+pub mod source;
 
 pub use classify::classify;
 pub use crane::{Crane, CraneError, CraneSettings};
