@@ -93,7 +93,26 @@ pub struct TenantKeyring {
     pub problems: Vec<String>,
 }
 
-/// All sources of credentials of a run.
+/// Where the Docker configuration is: where `docker`, `podman` and crane look for it.
+pub fn docker_config_file() -> Option<PathBuf> {
+    let folder = |name: &str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
+    let home = folder("HOME");
+    let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
+    let docker = folder("DOCKER_CONFIG").or(below_home(".docker"));
+    let places = [
+        docker.map(|docker| docker.join("config.json")),
+        folder("REGISTRY_AUTH_FILE"),
+        folder("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json")),
+        below_home(".config/containers/auth.json"),
+    ];
+    places.into_iter().flatten().find(|place| place.is_file())
+}
+
+/// All sources of credentials of a run; the default has none.
+#[derive(Default)]
 pub struct CredentialSource {
     settings: RegistrySettings,
     tenants: Option<Box<dyn TenantCredentials>>,
@@ -262,6 +281,19 @@ impl Turn<'_> {
                 .await;
             self.queue.extend(found);
         }
+    }
+
+    /// The next candidate of those that are known, without asking anybody.
+    pub fn next_known(&mut self) -> Option<Candidate> {
+        let anonymous = Candidate {
+            stage: Stage::Anonymous,
+            credential: None,
+            helper: None,
+        };
+        let candidate = self.queue.pop_front().unwrap_or(anonymous);
+        let is_new = !self.tried.contains(&candidate.credential);
+        self.tried.push(candidate.credential.clone());
+        is_new.then_some(candidate)
     }
 
     /// Notes how a candidate fared. True if it was refused, and another is to be tried.
