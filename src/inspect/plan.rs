@@ -74,7 +74,8 @@ impl Plan {
             *target = places[*target];
         }
         let mut targets: Vec<_> = targets.into_keys().collect();
-        add_pullers(&mut targets, snapshot, &containers);
+        let places = containers.iter().map(|(target, ..)| *target);
+        add_pullers(&mut targets, snapshot, places);
         Self {
             targets,
             containers,
@@ -86,14 +87,14 @@ impl Plan {
 fn add_pullers(
     targets: &mut [ImageTarget],
     snapshot: &ClusterSnapshot,
-    containers: &[(usize, Option<Arc<str>>, Option<DigestSource>)],
+    places: impl Iterator<Item = usize>,
 ) {
     let mut pullers = vec![BTreeSet::new(); targets.len()];
     // Rows share them: comparing addresses leaves few to compare by their content.
     let mut seen = HashSet::new();
-    for (row, (target, ..)) in snapshot.containers.iter().zip(containers) {
-        if seen.insert((*target, Arc::as_ptr(&row.puller))) {
-            pullers[*target].insert(Arc::clone(&row.puller));
+    for (row, target) in snapshot.containers.iter().zip(places) {
+        if seen.insert((target, Arc::as_ptr(&row.puller))) {
+            pullers[target].insert(Arc::clone(&row.puller));
         }
     }
     for (target, pullers) in targets.iter_mut().zip(pullers) {

@@ -22,7 +22,7 @@ use super::credentials::{Credential, auth_key};
 /// A cloud's token service answers within seconds.
 const TIME: Duration = Duration::from_secs(30);
 /// Output at the most; tokens of clouds have up to 4 KiB.
-const MAX_OUTPUT_BYTES: u64 = 64 << 10;
+const MAX_OUTPUT_BYTES: usize = 64 << 10;
 
 /// What the credential helpers of the clouds need of a workload's identity: names, and paths of tokens
 /// that a pod has for itself. Keys, such as AWS_SECRET_ACCESS_KEY, are the store's.
@@ -130,14 +130,14 @@ impl Helpers {
         // One that does not read its input says so by its status.
         let _ = input.write_all(auth_key(registry).as_bytes()).await;
         drop(input);
-        let mut text = Zeroizing::new(Vec::with_capacity(MAX_OUTPUT_BYTES as usize + 1));
+        let mut text = Zeroizing::new(Vec::with_capacity(MAX_OUTPUT_BYTES + 1));
         let read = output
-            .take(MAX_OUTPUT_BYTES + 1)
+            .take(MAX_OUTPUT_BYTES as u64 + 1)
             .read_to_end(&mut text)
             .await;
         let status = child.wait().await;
         read.map_err(|_| "broke off")?;
-        if text.len() as u64 > MAX_OUTPUT_BYTES {
+        if text.len() > MAX_OUTPUT_BYTES {
             return Err("answers with too much");
         }
         if !status.is_ok_and(|status| status.success()) {

@@ -127,11 +127,11 @@ impl RegistryPattern {
 
     /// Whether it is for all of Docker Hub, by one of its names.
     pub fn is_docker_hub(&self) -> bool {
-        let is_name = |name: &&str| match &self.host {
+        let is_name = |name: &str| match &self.host {
             Host::Labels(labels) => labels.iter().map(String::as_str).eq(name.split('.')),
             Host::Address(_) => false,
         };
-        self.port.is_none() && self.path.is_empty() && DOCKER_HUB.iter().any(|name| is_name(&name))
+        self.port.is_none() && self.path.is_empty() && DOCKER_HUB.iter().any(|name| is_name(name))
     }
 
     /// Whether it has a path.

@@ -136,7 +136,7 @@ fn sweep(place: &Path) {
             match fs::remove_dir_all(entry.path()) {
                 Ok(()) => tracing::debug!("removed what a run that was killed had left"),
                 Err(error) => {
-                    tracing::warn!(%error, "could not remove what a run that was killed had left")
+                    tracing::warn!(%error, "could not remove what a run that was killed had left");
                 }
             }
         }

@@ -181,7 +181,7 @@ impl CredentialSource {
                     }
                     match credential.source.read(pull) {
                         Ok(credentials) => {
-                            found.extend(credentials.into_iter().map(|one| of(Some(one), None)))
+                            found.extend(credentials.into_iter().map(|one| of(Some(one), None)));
                         }
                         Err(problem) => problems.push(format!(
                             "a file of the credentials for {} is of no use: {problem}",

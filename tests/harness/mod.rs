@@ -9,8 +9,10 @@
 )]
 
 pub(crate) mod bad_registry;
+pub(crate) mod certificate;
 pub(crate) mod container;
 pub(crate) mod control_plane;
+pub(crate) mod docker_registry;
 pub(crate) mod identity;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
