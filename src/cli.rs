@@ -225,6 +225,34 @@ pub struct CraneArgs {
     pub crane_timeout: Duration,
 }
 
+/// What is special about registries, and whose credentials are used.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registries")]
+pub struct RegistryArgs {
+    /// Settings of registries, YAML (schemas/registries.schema.json describes them)
+    #[arg(long, env = "IMAGE_CENSUS_REGISTRIES", value_name = "FILE")]
+    pub registries: Option<PathBuf>,
+    /// Whose pull secrets are used besides
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_PULL_SECRETS",
+        value_enum,
+        value_name = "WHOSE",
+        default_value_t = PullSecretsOf::Nobody
+    )]
+    pub pull_secrets: PullSecretsOf,
+}
+
+/// Whose pull secrets are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PullSecretsOf {
+    /// Nobody's
+    #[value(name = "none")]
+    Nobody,
+    /// Those that pods and their service accounts name, for images of these pods; Roles must allow to get them
+    Namespace,
+}
+
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -263,6 +291,9 @@ pub struct SnapshotArgs {
     /// What to inspect with.
     #[command(flatten)]
     pub crane: CraneArgs,
+    /// Whose credentials to use.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     /// Take the pods from the output of `kubectl get pods -A -o json` (- for stdin) instead of a cluster
     #[arg(
         long,
@@ -631,7 +662,7 @@ fn namespace(text: &str) -> Result<String, &'static str> {
 }
 
 /// `90s`, `45m`, `2h`: over 0 and at most 7 days.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     match time(text)? {
         time if time.is_zero() || time > Duration::from_secs(7 * 86_400) => {
             Err("a time is over 0 and at most 7 days")

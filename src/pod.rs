@@ -118,6 +118,19 @@ pub struct PodSpec {
     pub node_name: Option<String>,
     pub node_selector: Option<BTreeMap<String, String>>,
     pub os: Option<PodOs>,
+    pub service_account_name: Option<String>,
+    pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
+}
+
+/// `LocalObjectReference`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(
+    missing_docs,
+    reason = "the field is that of the Kubernetes API reference, LocalObjectReference"
+)]
+pub struct LocalObjectReference {
+    pub name: Option<String>,
 }
 
 /// `PodOS`.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::diff::{Diff, formats::DIFF_COLUMNS};
+use crate::registry::settings::RegistriesFile;
 use crate::report::schema::table_schema;
 use crate::report::{CONTAINER_COLUMNS, Manifest, ReportDocument, WORKLOAD_COLUMNS};
 
@@ -18,6 +19,10 @@ pub fn all() -> Vec<(&'static str, Value)> {
             json!(schemars::schema_for!(Manifest)),
         ),
         ("diff.schema.json", json!(schemars::schema_for!(Diff))),
+        (
+            "registries.schema.json",
+            json!(schemars::schema_for!(RegistriesFile)),
+        ),
         (
             "containers.tableschema.json",
             table_schema(CONTAINER_COLUMNS),

@@ -16,6 +16,9 @@ use crate::report::{ContainerType, PlatformSource, Scope};
 /// longer than this is refused by its grammar, and its row shows the beginning.
 const MAX_TEXT_BYTES: usize = 1_024;
 
+/// Pull secrets of a pod that are looked at; real ones have one or two.
+const MAX_PULL_SECRETS: usize = 16;
+
 /// A mirror pod of a static pod carries this annotation (Kubernetes, "Create static Pods").
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
@@ -56,6 +59,19 @@ pub struct ContainerRecord {
     pub image_id: Option<Arc<str>>,
     pub platform: Arc<Platform>,
     pub platform_source: PlatformSource,
+    /// What the pod's images are pulled with. One for all pods of a workload, and mostly of a namespace.
+    pub puller: Arc<Puller>,
+}
+
+/// Whose credentials a pod's images are pulled with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Puller {
+    /// The pod's namespace, in which the secrets are.
+    pub namespace: Arc<str>,
+    /// `imagePullSecrets`, in their order.
+    pub secrets: Box<[Arc<str>]>,
+    /// `serviceAccountName`, whose pull secrets count, too.
+    pub service_account: Arc<str>,
 }
 
 impl ContainerRecord {
@@ -81,6 +97,7 @@ pub struct SnapshotBuilder {
     options: RowOptions,
     texts: HashSet<Arc<str>>,
     platforms: HashSet<Arc<Platform>>,
+    pullers: HashSet<Arc<Puller>>,
     nodes: HashMap<Arc<str>, Arc<Platform>>,
     containers: Vec<ContainerRecord>,
 }
@@ -93,6 +110,7 @@ impl SnapshotBuilder {
             options,
             texts: HashSet::new(),
             platforms: HashSet::new(),
+            pullers: HashSet::new(),
             nodes: HashMap::new(),
             containers: Vec::new(),
         }
@@ -142,6 +160,7 @@ impl SnapshotBuilder {
             .owner_label
             .as_deref()
             .and_then(|key| metadata.label_or_annotation(key));
+        let puller = self.puller(namespace, &spec);
         let template = ContainerRecord {
             namespace: self.text(namespace),
             workload_kind: self.text(&workload.kind),
@@ -164,6 +183,7 @@ impl SnapshotBuilder {
             image_id: None,
             platform,
             platform_source,
+            puller,
         };
         for (container_type, containers, statuses) in [
             (
@@ -265,6 +285,29 @@ impl SnapshotBuilder {
             Ok(_) => (self.platform(default), source),
             Err(_) => (self.platform(default), PlatformSource::Default),
         }
+    }
+
+    fn puller(&mut self, namespace: &str, spec: &PodSpec) -> Arc<Puller> {
+        let secrets = spec.image_pull_secrets.as_deref().unwrap_or_default();
+        let names = secrets
+            .iter()
+            .filter_map(|secret| secret.name.as_deref())
+            .filter(|name| !name.is_empty())
+            .take(MAX_PULL_SECRETS);
+        let account = spec.service_account_name.as_deref();
+        let puller = Puller {
+            namespace: self.text(namespace),
+            secrets: names.map(|name| self.text(name)).collect(),
+            // Pods that no API server has completed have none.
+            service_account: self
+                .text(account.filter(|name| !name.is_empty()).unwrap_or("default")),
+        };
+        if let Some(known) = self.pullers.get(&puller) {
+            return Arc::clone(known);
+        }
+        let puller = Arc::new(puller);
+        self.pullers.insert(Arc::clone(&puller));
+        puller
     }
 
     fn text(&mut self, text: &str) -> Arc<str> {
@@ -593,6 +636,37 @@ mod tests {
                 ("linux/amd64".into(), PlatformSource::Default),
             ]
         );
+        Ok(())
+    }
+
+    #[test]
+    fn pods_that_pull_alike_share_what_they_pull_with() -> Result<(), serde_json::Error> {
+        let pod = |name: &str, spec: serde_json::Value| {
+            let mut pod = json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec});
+            pod["spec"]["containers"] =
+                json!([{"name": "c", "image": "i"}, {"name": "d", "image": "i"}]);
+            pod
+        };
+        let own = json!({"serviceAccountName": "builder", "imagePullSecrets": [{"name": "b"}, {}, {"name": "a"}]});
+        let many: Vec<_> = (0..100).map(|n| json!({"name": format!("s{n}")})).collect();
+        let pods = json!([
+            pod("a", own.clone()),
+            pod("b", own),
+            pod("c", json!({"imagePullSecrets": null})),
+            pod("d", json!({"imagePullSecrets": many})),
+        ]);
+        let rows = snapshot(json!([]), pods)?.containers;
+        let first = &rows[0].puller;
+        assert_eq!(
+            (&*first.namespace, &*first.service_account),
+            ("ns", "builder")
+        );
+        assert!(first.secrets.iter().map(|name| &**name).eq(["b", "a"]));
+        assert_eq!(rows.len(), 8);
+        let same = rows.iter().filter(|row| Arc::ptr_eq(&row.puller, first));
+        assert_eq!(same.count(), 4);
+        assert_eq!(&*rows[4].puller.service_account, "default");
+        assert_eq!(rows[7].puller.secrets.len(), MAX_PULL_SECRETS);
         Ok(())
     }
 

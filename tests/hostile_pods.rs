@@ -24,8 +24,6 @@ const ALLOWED: &[&str] = &[
     "PATH",
     "HOME",
     "DOCKER_CONFIG",
-    "REGISTRY_AUTH_FILE",
-    "XDG_RUNTIME_DIR",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "HTTPS_PROXY",
@@ -34,17 +32,6 @@ const ALLOWED: &[&str] = &[
     "https_proxy",
     "http_proxy",
     "no_proxy",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_STS_REGIONAL_ENDPOINTS",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AZURE_CLIENT_ID",
-    "AZURE_TENANT_ID",
-    "AZURE_AUTHORITY_HOST",
-    "AZURE_FEDERATED_TOKEN_FILE",
 ];
 
 /// The only form in which crane gets a reference.
@@ -514,12 +501,16 @@ fn crane_sees_what_it_needs_of_the_environment_and_nothing_else() -> Result {
         ("KUBECONFIG", "/hostile/kubeconfig"),
         ("GITHUB_TOKEN", "hostile-token"),
         ("DATABASE_PASSWORD", "hostile-password"),
+        // What the operator's helpers get, and the folders where crane would look by itself.
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nonexistent/token"),
+        ("DOCKER_CONFIG", "/nonexistent/docker"),
+        ("REGISTRY_AUTH_FILE", "/nonexistent/auth.json"),
+        ("XDG_RUNTIME_DIR", "/nonexistent/runtime"),
+        ("DOCKER_AUTH_CONFIG", "hostile-auth"),
         ("GODEBUG", "http2debug=1"),
         ("LD_BIND_NOW", "1"),
     ];
     let passed = [
-        ("DOCKER_CONFIG", "/nonexistent/docker"),
-        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nonexistent/token"),
         ("NO_PROXY", "example.com"),
         ("SSL_CERT_DIR", "/nonexistent/certificates"),
     ];
@@ -538,6 +529,17 @@ fn crane_sees_what_it_needs_of_the_environment_and_nothing_else() -> Result {
             let everything = format!("{:?}{:?}", start.arguments, start.environment);
             assert!(!everything.contains(value), "{value}");
         }
+        // A folder for this process, gone with it, is crane's home too.
+        let folder = |name: &str| {
+            let mut values = start
+                .environment
+                .iter()
+                .filter_map(|variable| variable.strip_prefix(name));
+            values.next().map(PathBuf::from)
+        };
+        let own = folder("DOCKER_CONFIG=").ok_or("no DOCKER_CONFIG")?;
+        assert_eq!(folder("HOME="), Some(own.clone()));
+        assert!(own.is_absolute() && !own.exists(), "{}", own.display());
     }
     Ok(())
 }

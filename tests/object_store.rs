@@ -7,11 +7,12 @@ mod night;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use fixtures::{images, scale};
+use harness::certificate::Certificate;
 use harness::identity::Agent;
 use harness::object_store::{ACCESS_KEY, BUCKET, ObjectStore, SECRET_KEY};
 use harness::proxy::{Fault, Proxy};
@@ -373,41 +374,6 @@ fn a_large_report_goes_up_in_parts_and_a_killed_run_is_invisible() -> Result {
     );
     assert_eq!(manifest["files"][0]["rows"], containers);
     Ok(())
-}
-
-/// A certificate for 127.0.0.1 that no system trusts.
-struct Certificate {
-    folder: tempfile::TempDir,
-    names: [String; 2],
-}
-
-impl Certificate {
-    fn new() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let names =
-            ["cert.pem", "key.pem"].map(|name| folder.path().join(name).display().to_string());
-        let mut openssl = Command::new("openssl");
-        openssl.args(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(' '),
-        );
-        openssl.args([
-            "-subj",
-            "/CN=test",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-        ]);
-        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
-        succeed(openssl.args(["-out", &names[0], "-keyout", &names[1]]))?;
-        Ok(Self { folder, names })
-    }
-
-    fn arguments(&self) -> [&str; 4] {
-        ["--cert", &self.names[0], "--key", &self.names[1]]
-    }
-
-    fn authority(&self) -> PathBuf {
-        self.folder.path().join("cert.pem")
-    }
 }
 
 #[test]

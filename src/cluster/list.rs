@@ -2,15 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use bytes::Buf;
+use http::{Response, StatusCode};
 use kube::client::Body;
 use serde::Deserialize;
 
-use crate::pod::{ListEnd, ListError, ListItem, read_page};
+use super::fetch::{Fetcher, Problem, body, refused};
+use crate::pod::{ListEnd, ListItem, read_page};
 
 /// Items in a page: what kubectl asks for.
 const PAGE_ITEMS: u32 = 500;
@@ -19,34 +18,6 @@ const PAGE_ITEMS: u32 = 500;
 const MAX_PAGE_BYTES: usize = 256 << 20;
 /// An error document's bytes at the most; the API server's own have under 1 KiB.
 const MAX_STATUS_BYTES: usize = 64 << 10;
-/// A server that asks for a longer pause than this is not waited for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
-
-/// How long and how often a page is asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// For one attempt. A page of 20 MB takes a second; the API server itself gives up after 60 s
-    /// (`--request-timeout`).
-    pub(super) attempt: Duration,
-    /// The first pause; each further one is twice as long, with jitter.
-    pub(super) first_pause: Duration,
-    /// The longest pause.
-    pub(super) longest_pause: Duration,
-    /// Attempts after the first.
-    pub(super) retries: usize,
-}
-
-impl Default for Patience {
-    /// Seven attempts over about a minute: an API server's restart takes half of that.
-    fn default() -> Self {
-        Self {
-            attempt: Duration::from_secs(60),
-            first_pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(30),
-            retries: 6,
-        }
-    }
-}
 
 /// Why a list could not be read in full.
 #[derive(Debug)]
@@ -69,40 +40,6 @@ impl Error for ListFailure {
     }
 }
 
-/// What went wrong with a page.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// No connection, or one that broke off.
-    #[error(
-        "the API server cannot be reached or broke off; check the network and the kubeconfig's server"
-    )]
-    Connection(#[source] Box<dyn Error + Send + Sync>),
-    /// No answer within the time limit.
-    #[error("the API server did not answer within {} s", .0.as_secs_f32())]
-    TimedOut(Duration),
-    /// An answer that is an error.
-    #[error("the API server answered {status}{advice}")]
-    Status {
-        /// HTTP status.
-        status: u16,
-        /// What to do.
-        advice: String,
-        /// How long the server wants us to wait.
-        retry_after: Option<Duration>,
-    },
-    /// An answer that is not a list. The cause repeats nothing of it.
-    #[error("the answer is not a list: {0}; is this the API server, or something in front of it?")]
-    Body(ListError),
-    /// A page that is too large.
-    #[error("a page of {PAGE_ITEMS} items is larger than {} MiB", MAX_PAGE_BYTES >> 20)]
-    TooLarge,
-    /// The list expired and gives no token to go on with.
-    #[error(
-        "the list expired while it was read, again and again: etcd is compacted too often, or the API server is overloaded"
-    )]
-    Expired,
-}
-
 impl ListFailure {
     pub(super) fn expired(plural: &'static str) -> Self {
         Self {
@@ -114,33 +51,6 @@ impl ListFailure {
     /// Whether a permission is missing.
     pub fn is_forbidden(&self) -> bool {
         matches!(self.problem, Problem::Status { status: 403, .. })
-    }
-}
-
-impl Problem {
-    /// Whether asking again may help: what is broken, not what is forbidden or wrong.
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Connection(_) | Self::TimedOut(_) | Self::Body(ListError::Truncated { .. }) => {
-                true
-            }
-            Self::Status {
-                status,
-                retry_after,
-                ..
-            } => {
-                matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
-                    && retry_after.is_none_or(|pause| pause <= MAX_RETRY_AFTER)
-            }
-            Self::Body(_) | Self::TooLarge | Self::Expired => false,
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Status { retry_after, .. } => *retry_after,
-            _ => None,
-        }
     }
 }
 
@@ -163,13 +73,12 @@ enum Page<T> {
 
 /// Lists objects of the core API.
 pub(super) struct Lister {
-    client: kube::Client,
-    patience: Patience,
+    fetcher: Fetcher,
 }
 
 impl Lister {
-    pub(super) fn new(client: kube::Client, patience: Patience) -> Self {
-        Self { client, patience }
+    pub(super) fn new(fetcher: Fetcher) -> Self {
+        Self { fetcher }
     }
 
     /// Hands over all items of a list, each page once it is whole.
@@ -208,13 +117,11 @@ impl Lister {
         selector: Option<&str>,
     ) -> Result<(), ListFailure> {
         let uri = uri(path, 1, selector, None);
-        match self.attempt::<T>(path, &uri).await {
-            Ok(_) => Ok(()),
-            Err(problem) => Err(ListFailure {
-                plural: T::PLURAL,
-                problem,
-            }),
-        }
+        let asked = self.fetcher.once(self.fetch::<T>(path, &uri)).await;
+        asked.map(drop).map_err(|problem| ListFailure {
+            plural: T::PLURAL,
+            problem,
+        })
     }
 
     async fn page<T: ListItem>(
@@ -224,66 +131,28 @@ impl Lister {
         token: Option<&str>,
     ) -> Result<Page<T>, ListFailure> {
         let uri = uri(path, PAGE_ITEMS, selector, token);
-        let pauses = ExponentialBuilder::new()
-            .with_min_delay(self.patience.first_pause)
-            .with_max_delay(self.patience.longest_pause)
-            .with_max_times(self.patience.retries)
-            .with_jitter();
-        (|| self.attempt(path, &uri))
-            .retry(pauses)
-            .when(Problem::may_pass)
-            .adjust(|problem, pause| pause.map(|pause| problem.retry_after().unwrap_or(pause)))
-            .notify(|problem, pause| {
-                tracing::warn!(
-                    path,
-                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                    "{problem}; asking again"
-                );
-            })
-            .await
-            .map_err(|problem| ListFailure {
-                plural: T::PLURAL,
-                problem,
-            })
-    }
-
-    async fn attempt<T: ListItem>(&self, path: &str, uri: &str) -> Result<Page<T>, Problem> {
-        let limit = self.patience.attempt;
-        tokio::time::timeout(limit, self.fetch(path, uri))
-            .await
-            .map_err(|_| Problem::TimedOut(limit))?
+        let page = self
+            .fetcher
+            .patiently(path, || self.fetch(path, &uri))
+            .await;
+        page.map_err(|problem| ListFailure {
+            plural: T::PLURAL,
+            problem,
+        })
     }
 
     async fn fetch<T: ListItem>(&self, path: &str, uri: &str) -> Result<Page<T>, Problem> {
-        let request = Request::get(uri)
-            .header("accept", "application/json")
-            .body(Body::empty())
-            .map_err(|e| Problem::Connection(e.into()))?;
-        let response = self
-            .client
-            .send(request)
-            .await
-            .map_err(|e| Problem::Connection(e.into()))?;
+        let response = self.fetcher.send(uri).await?;
         match response.status() {
             StatusCode::OK => {
-                let body = Limited::new(response.into_body(), MAX_PAGE_BYTES);
-                let body = body.collect().await.map_err(broken)?;
                 let mut items = Vec::new();
-                let reader = bytes::Buf::reader(body.aggregate());
+                let reader = body(response, MAX_PAGE_BYTES).await?.reader();
                 let end = read_page(reader, |item| items.push(item)).map_err(Problem::Body)?;
                 Ok(Page::Items(items, end))
             }
             StatusCode::GONE => Ok(Page::Expired(continue_token(response).await)),
-            _ => Err(refused::<T>(&response, path)),
+            _ => Err(not_listed::<T>(&response, path)),
         }
-    }
-}
-
-fn broken(error: Box<dyn Error + Send + Sync>) -> Problem {
-    if error.is::<http_body_util::LengthLimitError>() {
-        Problem::TooLarge
-    } else {
-        Problem::Connection(error)
     }
 }
 
@@ -297,13 +166,12 @@ async fn continue_token(response: Response<Body>) -> Option<String> {
     struct Metadata {
         r#continue: String,
     }
-    let body = Limited::new(response.into_body(), MAX_STATUS_BYTES);
-    let body = body.collect().await.ok()?.to_bytes();
-    let status: Status = serde_json::from_slice(&body).ok()?;
+    let body = body(response, MAX_STATUS_BYTES).await.ok()?;
+    let status: Status = serde_json::from_reader(body.reader()).ok()?;
     Some(status.metadata.r#continue).filter(|token| !token.is_empty())
 }
 
-fn refused<T: ListItem>(response: &Response<Body>, path: &str) -> Problem {
+fn not_listed<T: ListItem>(response: &Response<Body>, path: &str) -> Problem {
     let plural = T::PLURAL;
     let status = response.status().as_u16();
     let namespace = path
@@ -323,16 +191,7 @@ fn refused<T: ListItem>(response: &Response<Body>, path: &str) -> Problem {
         (404, _) => ": is this a Kubernetes API server? check the kubeconfig's server".into(),
         _ => String::new(),
     };
-    let retry_after = response
-        .headers()
-        .get(http::header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
-    Problem::Status {
-        status,
-        advice,
-        retry_after,
-    }
+    refused(response, advice)
 }
 
 fn uri(path: &str, limit: u32, selector: Option<&str>, token: Option<&str>) -> String {

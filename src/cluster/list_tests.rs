@@ -1,36 +1,13 @@
 //! The lister against an API server that is faked as an HTTP service: our own URLs and paging are
 //! tested, and what a real server does rarely.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use bytes::Bytes;
-use futures::TryStreamExt;
-use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use kube::client::Body;
-use tower::service_fn;
-
 use super::Cluster;
-use super::list::{Lister, Listing, Patience};
+use super::fake::{Act, locked, server, status};
+use super::list::{Lister, Listing};
 use crate::image::Platform;
 use crate::pod::Pod;
 use crate::report::Scope;
 use crate::snapshot::RowOptions;
-
-/// What the server does with one request.
-#[derive(Clone)]
-enum Act {
-    /// Status, extra header, body.
-    Answer(u16, Option<(&'static str, &'static str)>, String),
-    Hang,
-    /// The connection breaks before an answer.
-    Reset,
-    /// The answer breaks off in its body.
-    BreakOff,
-}
 
 fn page(names: &[&str], token: &str) -> Act {
     let items: Vec<_> = names
@@ -42,73 +19,10 @@ fn page(names: &[&str], token: &str) -> Act {
     Act::Answer(200, None, list.to_string())
 }
 
-fn status(code: u16) -> Act {
-    Act::Answer(
-        code,
-        None,
-        r#"{"kind":"Status","message":"PASSWORD=hunter2"}"#.into(),
-    )
-}
-
 fn gone(token: &str) -> Act {
     let status =
         serde_json::json!({"kind": "Status", "code": 410, "metadata": {"continue": token}});
     Act::Answer(410, None, status.to_string())
-}
-
-fn whole(text: String) -> UnsyncBoxBody<Bytes, std::io::Error> {
-    Full::new(Bytes::from(text))
-        .map_err(|never| match never {})
-        .boxed_unsync()
-}
-
-/// What was asked for, in order.
-type Asked = Arc<Mutex<Vec<String>>>;
-
-/// A lister for a server that performs `acts` in turn and refuses what comes after them.
-fn server(acts: &[Act]) -> (Lister, Asked) {
-    let acts = Arc::new(Mutex::new(VecDeque::from(acts.to_vec())));
-    let asked = Asked::default();
-    let log = Arc::clone(&asked);
-    let service = service_fn(move |request: Request<Body>| {
-        locked(&log).push(request.uri().to_string());
-        let act = locked(&acts).pop_front().unwrap_or_else(|| status(418));
-        async move {
-            match act {
-                Act::Answer(code, header, body) => {
-                    let mut answer = Response::builder().status(code);
-                    if let Some((name, value)) = header {
-                        answer = answer.header(name, value);
-                    }
-                    Ok(answer.body(whole(body))?)
-                }
-                Act::Hang => std::future::pending().await,
-                Act::Reset => Err::<_, tower::BoxError>("connection reset".into()),
-                Act::BreakOff => {
-                    let pieces: [Result<Vec<u8>, std::io::Error>; 2] = [
-                        Ok(br#"{"kind":"PodList","items":[{"metadata":{"name":"lost"}},"#.to_vec()),
-                        Err(std::io::ErrorKind::ConnectionReset.into()),
-                    ];
-                    let frames = futures::stream::iter(pieces)
-                        .map_ok(|piece| http_body::Frame::data(Bytes::from(piece)));
-                    let body = http_body_util::StreamBody::new(frames);
-                    Ok(Response::new(body.boxed_unsync()))
-                }
-            }
-        }
-    });
-    let patience = Patience {
-        attempt: Duration::from_millis(200),
-        first_pause: Duration::from_millis(1),
-        longest_pause: Duration::from_millis(4),
-        retries: 3,
-    };
-    let lister = Lister::new(kube::Client::new(service, "default"), patience);
-    (lister, asked)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lists pods: their names, how it ended, and what was asked for.
@@ -116,7 +30,8 @@ async fn list(
     acts: &[Act],
     selector: Option<&str>,
 ) -> (Vec<String>, Result<Listing, String>, Vec<String>) {
-    let (lister, asked) = server(acts);
+    let (fetcher, asked) = server(acts);
+    let lister = Lister::new(fetcher);
     let mut names = Vec::new();
     let ended = lister
         .all("/api/v1/pods", selector, |pod: Pod| {
@@ -238,8 +153,8 @@ async fn an_expired_list_without_a_new_token_is_to_be_started_over() {
 
 /// The pods of a whole snapshot, or why there is none; and what was asked for.
 async fn snapshot(acts: &[Act], scope: Scope) -> (Result<Vec<String>, String>, Vec<String>) {
-    let (lister, asked) = server(acts);
-    let cluster = Cluster { lister, id: None };
+    let (fetcher, asked) = server(acts);
+    let cluster = Cluster::new(fetcher, None);
     let options = RowOptions {
         owner_label: None,
         default_platform: Platform::new("linux", "amd64"),

@@ -5,14 +5,23 @@
 //! nothing of a pod but the fields that it knows is ever held or logged.
 
 mod connect;
+#[cfg(test)]
+mod fake;
+mod fetch;
 mod list;
 #[cfg(test)]
 mod list_tests;
+mod secrets;
+#[cfg(test)]
+mod secrets_tests;
 
 pub use connect::{ConnectError, current_context, in_cluster};
-pub use list::{ListFailure, Problem};
+pub use fetch::Problem;
+pub use list::ListFailure;
+pub use secrets::{PullSecrets, SecretFailure, SecretProblem};
 
-use self::list::{Lister, Listing, Patience};
+use self::fetch::{Fetcher, Patience};
+use self::list::{Lister, Listing};
 use crate::pod::{ListItem, Node, Pod};
 use crate::report::Scope;
 use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
@@ -23,6 +32,7 @@ const STARTS: usize = 3;
 
 /// A connection to the cluster that the kubeconfig or the service account names.
 pub struct Cluster {
+    fetcher: Fetcher,
     lister: Lister,
     id: Option<String>,
 }
@@ -32,8 +42,21 @@ impl Cluster {
     /// is sent yet.
     pub async fn connect(context: Option<&str>) -> Result<Self, ConnectError> {
         let (client, id) = connect::client(context).await?;
-        let lister = Lister::new(client, Patience::default());
-        Ok(Self { lister, id })
+        Ok(Self::new(Fetcher::new(client, Patience::default()), id))
+    }
+
+    fn new(fetcher: Fetcher, id: Option<String>) -> Self {
+        let lister = Lister::new(fetcher.clone());
+        Self {
+            fetcher,
+            lister,
+            id,
+        }
+    }
+
+    /// The pull secrets of pods, each asked for when it is first needed.
+    pub fn pull_secrets(&self) -> PullSecrets {
+        PullSecrets::new(&self.fetcher)
     }
 
     /// Lists the pods of a scope, and all nodes where that is allowed.

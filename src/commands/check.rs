@@ -10,6 +10,7 @@ use super::{Outcome, cluster_name, connect, open_store};
 use crate::cli::{CheckArgs, TableFormat};
 use crate::history;
 use crate::pod::{Node, Pod};
+use crate::registry::source::CredentialSource;
 use crate::registry::{Crane, CraneSettings};
 use crate::report::plain;
 use crate::storage::{ClusterName, Format, RunId, RunKey, Store};
@@ -112,7 +113,12 @@ async fn check_crane(arguments: &CheckArgs) -> Answer {
         max_layer_bytes: 0,
         concurrency: 1,
     };
-    let crane = Crane::find(settings, CancellationToken::new()).await;
+    let crane = Crane::find(
+        settings,
+        CredentialSource::default(),
+        CancellationToken::new(),
+    )
+    .await;
     let program = arguments.crane.crane.display();
     answer(
         "crane",

@@ -26,9 +26,12 @@ use anyhow::Context;
 use comfy_table::Table;
 use tempfile::NamedTempFile;
 
-use crate::cli::{ClusterArgs, StoreArgs};
+use crate::cli::{ClusterArgs, PullSecretsOf, RegistryArgs, StoreArgs};
 use crate::cluster::{self, Cluster};
 use crate::diff::formats::Terminal;
+use crate::registry::helper::Helpers;
+use crate::registry::settings::{RegistrySettings, read_docker_config};
+use crate::registry::source::{CredentialSource, TenantCredentials, docker_config_file};
 use crate::storage::{ClusterName, LocalStore, S3Store, Store, StoreLocation};
 
 /// An error that arguments, environment or local files alone decide: exit code 2.
@@ -95,6 +98,41 @@ fn cluster_name(arguments: &ClusterArgs) -> Result<ClusterName, UsageError> {
 async fn connect(arguments: &ClusterArgs) -> Result<Cluster, UsageError> {
     let cluster = Cluster::connect(arguments.context.as_deref()).await;
     cluster.map_err(|error| UsageError::caused_by(&error))
+}
+
+/// Whose credentials are tried. What files hold is looked at now, and read when it is used.
+fn credentials(
+    arguments: &RegistryArgs,
+    cluster: Option<&Cluster>,
+) -> Result<CredentialSource, UsageError> {
+    let settings = arguments.registries.as_deref().map(RegistrySettings::read);
+    let settings = settings
+        .transpose()
+        .map_err(|error| UsageError::caused_by(&error))?;
+    let tenants: Option<Box<dyn TenantCredentials>> = match (arguments.pull_secrets, cluster) {
+        (PullSecretsOf::Nobody, _) => None,
+        (PullSecretsOf::Namespace, Some(cluster)) => Some(Box::new(cluster.pull_secrets())),
+        (PullSecretsOf::Namespace, None) => {
+            let problem = "--pull-secrets namespace needs a cluster to get them from, not --pods";
+            return Err(UsageError(problem.into()));
+        }
+    };
+    let docker_config = docker_config_file();
+    if let Some(path) = &docker_config {
+        read_docker_config(path).map_err(|problem| {
+            UsageError(format!(
+                "the Docker configuration {}: {problem}",
+                path.display()
+            ))
+        })?;
+    }
+    let helpers = Helpers::from_environment();
+    Ok(CredentialSource::new(
+        settings.unwrap_or_default(),
+        tenants,
+        docker_config,
+        helpers,
+    ))
 }
 
 /// What a table is drawn for: the terminal, unless it goes elsewhere.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::eol::eol_table;
 use super::summary::summarise;
-use super::{Outcome, UsageError, cluster_name, connect, open_store};
+use super::{Outcome, UsageError, cluster_name, connect, credentials, open_store};
 use crate::cli::SnapshotArgs;
 use crate::cluster::Cluster;
 use crate::diff::{Diff, DiffOptions, Side, compare};
@@ -50,6 +50,11 @@ pub async fn snapshot(
         Some(pods) => Source::Read(read_pods(pods, arguments)?),
         None => Source::Live(connect(&arguments.cluster).await?),
     };
+    let live = match &source {
+        Source::Live(cluster) => Some(cluster),
+        Source::Read(_) => None,
+    };
+    let credentials = credentials(&arguments.registry, live)?;
 
     let key = RunKey {
         run: RunId::new(time, random_suffix()?),
@@ -57,7 +62,7 @@ pub async fn snapshot(
     };
     store.probe(&key.object(Format::Manifest)).await?;
     let stop = CancellationToken::new();
-    let crane = Crane::find(crane_settings(arguments), stop.clone()).await?;
+    let crane = Crane::find(crane_settings(arguments), credentials, stop.clone()).await?;
     let cluster = match source {
         Source::Read(snapshot) => snapshot,
         Source::Live(cluster) => tokio::select! {

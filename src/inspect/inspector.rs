@@ -17,6 +17,7 @@ use super::plan::{ImageTarget, Wanted};
 use super::record::{describe, empty_record};
 use crate::image::{Digest, Platform, Repository};
 use crate::os::{EolSubject, EolTable, HistoryEntry, LayerPolicy, ScanLimits, windows};
+use crate::registry::source::Pull;
 use crate::registry::{InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus};
 use crate::reuse::Knowledge;
@@ -158,16 +159,20 @@ impl<R: Registry> Inspector<R> {
             let message = "an image without a repository was to be inspected: report this";
             return Err(InspectError::new(ErrorKind::Internal, message));
         };
+        let pull = &Pull {
+            repository: repository.clone(),
+            pullers: Arc::clone(&target.pullers),
+        };
         let digest = match pinned {
             Ok(digest) => digest,
-            Err(tag) => self.registry.resolve(repository, tag).await?,
+            Err(tag) => self.registry.resolve(pull, tag).await?,
         };
         let Some(known) = self.known.image(&digest, &target.platform) else {
-            return self.ask(target, repository, digest, image_id, record).await;
+            return self.ask(target, pull, digest, image_id, record).await;
         };
         if known.is_due {
             let mut renewed = record.clone();
-            let asked = self.ask(target, repository, digest, image_id, &mut renewed);
+            let asked = self.ask(target, pull, digest, image_id, &mut renewed);
             if asked.await.is_ok() {
                 *record = renewed;
                 return Ok(());
@@ -193,13 +198,13 @@ impl<R: Registry> Inspector<R> {
     async fn ask(
         &self,
         target: &ImageTarget,
-        repository: &Repository,
+        pull: &Pull,
         digest: Digest,
         image_id: Option<&Digest>,
         record: &mut ImageRecord,
     ) -> Result<(), InspectError> {
         let found = self
-            .platform_manifest(repository, &digest, &target.platform)
+            .platform_manifest(pull, &digest, &target.platform)
             .await?;
         let manifest = &found.manifest;
         let config = manifest
@@ -219,13 +224,10 @@ impl<R: Registry> Inspector<R> {
         if !layers.is_empty() && !layers.iter().any(|layer| is_layer(&layer.media_type)) {
             return Err(not_an_image(None));
         }
-        let bytes = self
-            .registry
-            .configuration(repository, &config.digest)
-            .await?;
-        verify(&bytes, &config.digest, repository)?;
+        let bytes = self.registry.configuration(pull, &config.digest).await?;
+        verify(&bytes, &config.digest, pull)?;
         let configuration: Configuration =
-            serde_json::from_slice(&bytes).map_err(|_| invalid(repository, "configuration"))?;
+            serde_json::from_slice(&bytes).map_err(|_| invalid(pull, "configuration"))?;
         if layers.len() > MAX_LAYERS {
             return Err(InspectError::new(
                 ErrorKind::Invalid,
@@ -234,7 +236,7 @@ impl<R: Registry> Inspector<R> {
         }
         describe(record, &found, &configuration, config, layers);
         if record.os.is_none() {
-            return Err(invalid(repository, "configuration"));
+            return Err(invalid(pull, "configuration"));
         }
         if record.os.as_deref() == Some("windows") {
             let version = record.os_version.as_deref();
@@ -250,20 +252,19 @@ impl<R: Registry> Inspector<R> {
                 empty_layer: entry.empty_layer,
             })
             .collect();
-        self.find_distribution(repository, layers, &history, record)
-            .await
+        self.find_distribution(pull, layers, &history, record).await
     }
 
     /// The manifest that a node of `platform` runs.
     async fn platform_manifest(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         digest: &Digest,
         platform: &Platform,
     ) -> Result<PlatformManifest, InspectError> {
         let mut found = PlatformManifest {
             digest: *digest,
-            manifest: self.manifest(repository, digest).await?,
+            manifest: self.manifest(pull, digest).await?,
             index_annotations: Default::default(),
         };
         for _ in 0..MAX_INDEXES {
@@ -281,7 +282,7 @@ impl<R: Registry> Inspector<R> {
                     child.annotations.clone(),
                     found.manifest.annotations.clone().unwrap_or_default(),
                 ],
-                manifest: self.manifest(repository, &child.digest).await?,
+                manifest: self.manifest(pull, &child.digest).await?,
             };
         }
         if found.manifest.manifests.is_none() {
@@ -293,20 +294,20 @@ impl<R: Registry> Inspector<R> {
 
     async fn manifest(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         digest: &Digest,
     ) -> Result<ManifestDocument, InspectError> {
         let cell = remembered(&self.manifests, *digest);
         let bytes = cell
             .get_or_try_init(|| async {
-                let bytes = self.registry.manifest(repository, digest).await?;
-                verify(&bytes, digest, repository)?;
+                let bytes = self.registry.manifest(pull, digest).await?;
+                verify(&bytes, digest, pull)?;
                 self.bound_manifests(digest, bytes.len());
                 Ok::<_, InspectError>(Arc::new(bytes))
             })
             .await?;
         let document: ManifestDocument =
-            serde_json::from_slice(bytes).map_err(|_| invalid(repository, "manifest"))?;
+            serde_json::from_slice(bytes).map_err(|_| invalid(pull, "manifest"))?;
         if document.schema_version == 1 {
             let message = "the image has the obsolete manifest schema 1: push it again";
             return Err(InspectError::new(ErrorKind::Unsupported, message));

@@ -11,6 +11,7 @@ use crate::os::{
     Certainty, HistoryEntry, Identification, LayerError, LayerFinding, LayerState, Limit,
     ScanRequest, Step, layer_infos, next_step, scan_layer,
 };
+use crate::registry::source::Pull;
 use crate::registry::{InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, LayerRecord};
 
@@ -65,7 +66,7 @@ impl<R: Registry> Inspector<R> {
 
     pub(super) async fn find_distribution(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         layers: &[Descriptor],
         history: &[HistoryEntry],
         record: &mut ImageRecord,
@@ -87,7 +88,7 @@ impl<R: Registry> Inspector<R> {
                     let scanned = if descriptor.media_type.ends_with("+encrypted") {
                         Err(encrypted().into())
                     } else {
-                        self.layer(repository, &descriptor.digest, request).await
+                        self.layer(pull, &descriptor.digest, request).await
                     };
                     // The registry is not well, or we are at the end: the other layers would fail,
                     // too, after as long a time, and the image's result is known.
@@ -142,7 +143,7 @@ impl<R: Registry> Inspector<R> {
 
     async fn layer(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         digest: &Digest,
         request: ScanRequest,
     ) -> Result<LayerFinding, LayerFailure> {
@@ -161,7 +162,7 @@ impl<R: Registry> Inspector<R> {
         if let Some(known) = findings.iter().find(|known| known.serves(&request)) {
             return Ok(known.narrowed(&request));
         }
-        if let Some(failure) = self.given_up(repository, digest) {
+        if let Some(failure) = self.given_up(pull, digest) {
             return Err(failure);
         }
         // What is read anew tells about all that was asked for before too, as far as that is bounded.
@@ -173,17 +174,17 @@ impl<R: Registry> Inspector<R> {
             wider = request.clone();
         }
         let scan = move |reader: &mut dyn std::io::Read| scan_layer(reader, &wider, &limits);
-        let failure = match self.registry.layer(repository, digest, scan).await {
+        let failure = match self.registry.layer(pull, digest, scan).await {
             Ok((Ok(finding), true)) => {
                 let narrowed = finding.narrowed(&request);
                 findings.push(finding);
                 return Ok(narrowed);
             }
-            Ok((Ok(_), false)) => broken_off(repository).into(),
-            Ok((Err(error), _)) => layer_failure(error, repository),
+            Ok((Ok(_), false)) => broken_off(pull).into(),
+            Ok((Err(error), _)) => layer_failure(error, pull),
             Err(error) => error.into(),
         };
-        self.note_failure(repository, digest, &failure);
+        self.note_failure(pull, digest, &failure);
         Err(failure)
     }
 

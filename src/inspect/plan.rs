@@ -1,11 +1,11 @@
 //! Which distinct images a snapshot's containers want, before anything is asked of a registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::image::{Digest, ImageReference, Platform, ReferenceError, Repository, RunningImage};
 use crate::report::DigestSource;
-use crate::snapshot::{ClusterSnapshot, ContainerRecord};
+use crate::snapshot::{ClusterSnapshot, ContainerRecord, Puller};
 
 /// What is known of the running image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ pub struct ImageTarget {
     pub wanted: Wanted,
     /// The node's platform.
     pub platform: Arc<Platform>,
+    /// Who runs it: with their credentials it may be asked for.
+    pub pullers: Arc<[Arc<Puller>]>,
 }
 
 /// What a container asks for.
@@ -71,10 +73,32 @@ impl Plan {
         for (target, ..) in &mut containers {
             *target = places[*target];
         }
+        let mut targets: Vec<_> = targets.into_keys().collect();
+        let places = containers.iter().map(|(target, ..)| *target);
+        add_pullers(&mut targets, snapshot, places);
         Self {
-            targets: targets.into_keys().collect(),
+            targets,
             containers,
         }
+    }
+}
+
+/// Notes of each target who runs it, each once, in an order that does not depend on the pods'.
+fn add_pullers(
+    targets: &mut [ImageTarget],
+    snapshot: &ClusterSnapshot,
+    places: impl Iterator<Item = usize>,
+) {
+    let mut pullers = vec![BTreeSet::new(); targets.len()];
+    // Rows share them: comparing addresses leaves few to compare by their content.
+    let mut seen = HashSet::new();
+    for (row, target) in snapshot.containers.iter().zip(places) {
+        if seen.insert((target, Arc::as_ptr(&row.puller))) {
+            pullers[target].insert(Arc::clone(&row.puller));
+        }
+    }
+    for (target, pullers) in targets.iter_mut().zip(pullers) {
+        target.pullers = pullers.into_iter().collect();
     }
 }
 
@@ -88,6 +112,7 @@ fn target(container: &ContainerRecord) -> (ImageTarget, Option<Arc<str>>, Option
                     repository: None,
                     wanted: Wanted::Invalid(error),
                     platform,
+                    pullers: Arc::default(),
                 },
                 None,
                 None,
@@ -122,6 +147,7 @@ fn target(container: &ContainerRecord) -> (ImageTarget, Option<Arc<str>>, Option
             repository: Some(reference.repository),
             wanted,
             platform,
+            pullers: Arc::default(),
         },
         tag,
         source,

@@ -10,7 +10,10 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::credentials::render_config;
 use super::process::{Ended, Limits, Outcome, run};
+use super::scratch::Scratch;
+use super::source::{Candidate, CredentialSource, Pull, Turn};
 use super::{InspectError, Registry, classify};
 use crate::image::{Digest, Repository};
 use crate::report::ErrorKind;
@@ -24,13 +27,10 @@ const MAX_LAYER_TIME: Duration = Duration::from_secs(30 * 60);
 /// A layer's least pace: slower than this a second, it would not end in a night.
 const MIN_LAYER_BYTES_PER_SECOND: u64 = 4 * 1024;
 
-/// What crane gets of our environment: where it finds credentials, certificates and proxies.
+/// What crane gets of our environment: where it finds certificates and proxies. Its credential comes
+/// from us, and so does its home.
 const ENVIRONMENT: &[&str] = &[
     "PATH",
-    "HOME",
-    "DOCKER_CONFIG",
-    "REGISTRY_AUTH_FILE",
-    "XDG_RUNTIME_DIR",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "HTTPS_PROXY",
@@ -39,19 +39,6 @@ const ENVIRONMENT: &[&str] = &[
     "https_proxy",
     "http_proxy",
     "no_proxy",
-    // What the credential helpers of the clouds need of a workload's identity: names, and paths of
-    // tokens that a pod has for itself. Keys, such as AWS_SECRET_ACCESS_KEY, are the store's.
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_STS_REGIONAL_ENDPOINTS",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AZURE_CLIENT_ID",
-    "AZURE_TENANT_ID",
-    "AZURE_AUTHORITY_HOST",
-    "AZURE_FEDERATED_TOKEN_FILE",
 ];
 
 /// How crane is run.
@@ -78,11 +65,18 @@ pub enum CraneError {
     /// It starts, but does not answer.
     #[error("{0} does not answer `version`: is it crane?")]
     Version(String),
+    /// There is no place for its credentials.
+    #[error(
+        "could not make a private folder for credentials: set TMPDIR to one that can be written to"
+    )]
+    Scratch(#[source] std::io::Error),
 }
 
 /// The crane program.
 pub struct Crane {
     settings: CraneSettings,
+    credentials: CredentialSource,
+    scratch: Scratch,
     environment: Vec<(&'static str, OsString)>,
     permits: Arc<Semaphore>,
     stop: CancellationToken,
@@ -93,6 +87,7 @@ impl Crane {
     /// Starts crane once to see that it works. `stop` ends all its processes.
     pub async fn find(
         settings: CraneSettings,
+        credentials: CredentialSource,
         stop: CancellationToken,
     ) -> Result<Self, CraneError> {
         let environment = ENVIRONMENT
@@ -102,6 +97,8 @@ impl Crane {
         let permits = Arc::new(Semaphore::new(settings.concurrency));
         let mut crane = Self {
             settings,
+            credentials,
+            scratch: Scratch::open().map_err(CraneError::Scratch)?,
             environment,
             permits,
             stop,
@@ -155,9 +152,11 @@ impl Crane {
         }
     }
 
+    /// Starts crane with one credential, or with none.
     async fn start<T: Send + 'static>(
         &self,
         repository: &Repository,
+        candidate: &Candidate,
         verb: &str,
         reference: &str,
         limits: Limits,
@@ -170,13 +169,16 @@ impl Crane {
             permit = self.permits.acquire() => permit,
         };
         let _permit = permit.map_err(|_| ended(Ended::Cancelled, limits, repository))?;
-        let outcome = run(
-            self.command(&[verb, "--", reference]),
-            limits,
-            &self.stop,
-            read,
-        )
-        .await;
+        let config = render_config(&repository.registry, candidate.credential.as_deref());
+        let config = self.scratch.config(&config).map_err(|error| {
+            tracing::warn!(%error, "a credential could not be written for crane");
+            InspectError::new(ErrorKind::Internal, "crane could not be run: see the log")
+        })?;
+        let mut command = self.command(&[verb, "--", reference]);
+        command
+            .env("DOCKER_CONFIG", config.folder())
+            .env("HOME", config.folder());
+        let outcome = run(command, limits, &self.stop, read).await;
         let outcome = outcome.map_err(|error| {
             tracing::warn!(%error, "crane could not be run");
             InspectError::new(ErrorKind::Internal, "crane could not be run: see the log")
@@ -187,21 +189,61 @@ impl Crane {
         }
     }
 
+    /// The next credential to try, unless the run is over.
+    async fn next(&self, turn: &mut Turn<'_>) -> Option<Candidate> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => turn.next_known(),
+            candidate = turn.next() => candidate,
+        }
+    }
+
     async fn small_blob(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         verb: &str,
         reference: &str,
         max_bytes: u64,
     ) -> Result<Vec<u8>, InspectError> {
-        let outcome = self
-            .start(repository, verb, reference, self.small(max_bytes), read_all)
-            .await?;
-        if !outcome.status.success() {
-            return Err(classify(&repository.registry, &outcome.stderr));
+        let mut turn = self.credentials.turn(pull);
+        while let Some(candidate) = self.next(&mut turn).await {
+            let limits = self.small(max_bytes);
+            let outcome = self.start(pull, &candidate, verb, reference, limits, read_all);
+            let result = match outcome.await {
+                Ok(outcome) if outcome.status.success() => outcome.value.map_err(|_| {
+                    InspectError::new(ErrorKind::Internal, "crane's output could not be read")
+                }),
+                Ok(outcome) => Err(classify(&pull.registry, &outcome.stderr)),
+                Err(error) => Err(error),
+            };
+            if !turn.is_refused(&candidate, result.as_ref().err()).await {
+                return result;
+            }
         }
-        let broken = |_| InspectError::new(ErrorKind::Internal, "crane's output could not be read");
-        outcome.value.map_err(broken)
+        Err(turn.refusal())
+    }
+
+    /// A layer, with one credential.
+    async fn layer_with<T: Send + 'static>(
+        &self,
+        pull: &Pull,
+        candidate: &Candidate,
+        digest: &Digest,
+        limits: Limits,
+        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+    ) -> Result<(T, bool), InspectError> {
+        let reference = pull.at_digest(digest);
+        let outcome = self.start(pull, candidate, "blob", &reference, limits, read);
+        let outcome = outcome.await?;
+        if outcome.status.success() {
+            return Ok((outcome.value, outcome.read_to_end));
+        }
+        // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
+        if outcome.read_to_end {
+            Err(classify(&pull.registry, &outcome.stderr))
+        } else {
+            Ok((outcome.value, false))
+        }
     }
 }
 
@@ -245,13 +287,13 @@ fn read_all(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
 }
 
 impl Registry for Crane {
-    async fn resolve(&self, repository: &Repository, tag: &str) -> Result<Digest, InspectError> {
+    async fn resolve(&self, pull: &Pull, tag: &str) -> Result<Digest, InspectError> {
         let bytes = self
-            .small_blob(repository, "digest", &repository.at_tag(tag), 4_096)
+            .small_blob(pull, "digest", &pull.at_tag(tag), 4_096)
             .await?;
         let text = String::from_utf8(bytes).unwrap_or_default();
         text.trim().parse().map_err(|_| {
-            let registry = &repository.registry;
+            let registry = &pull.registry;
             InspectError::new(
                 ErrorKind::Invalid,
                 format!("{registry} did not answer with a digest for this tag"),
@@ -259,29 +301,21 @@ impl Registry for Crane {
         })
     }
 
-    async fn manifest(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Vec<u8>, InspectError> {
+    async fn manifest(&self, pull: &Pull, digest: &Digest) -> Result<Vec<u8>, InspectError> {
         self.small_blob(
-            repository,
+            pull,
             "manifest",
-            &repository.at_digest(digest),
+            &pull.at_digest(digest),
             MAX_MANIFEST_BYTES,
         )
         .await
     }
 
-    async fn configuration(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Vec<u8>, InspectError> {
+    async fn configuration(&self, pull: &Pull, digest: &Digest) -> Result<Vec<u8>, InspectError> {
         self.small_blob(
-            repository,
+            pull,
             "blob",
-            &repository.at_digest(digest),
+            &pull.at_digest(digest),
             MAX_CONFIGURATION_BYTES,
         )
         .await
@@ -289,9 +323,9 @@ impl Registry for Crane {
 
     async fn layer<T: Send + 'static>(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         digest: &Digest,
-        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+        read: impl Fn(&mut dyn Read) -> T + Clone + Send + 'static,
     ) -> Result<(T, bool), InspectError> {
         let window = self.settings.timeout;
         let limits = Limits {
@@ -301,23 +335,14 @@ impl Registry for Crane {
             // The scan ends at its own limit, which is this one; some room is left for it to notice.
             max_bytes: self.settings.max_layer_bytes + (1 << 20),
         };
-        let outcome = self
-            .start(
-                repository,
-                "blob",
-                &repository.at_digest(digest),
-                limits,
-                read,
-            )
-            .await?;
-        if outcome.status.success() {
-            return Ok((outcome.value, outcome.read_to_end));
+        let mut turn = self.credentials.turn(pull);
+        while let Some(candidate) = self.next(&mut turn).await {
+            let result = self.layer_with(pull, &candidate, digest, limits, read.clone());
+            let result = result.await;
+            if !turn.is_refused(&candidate, result.as_ref().err()).await {
+                return result;
+            }
         }
-        // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
-        if outcome.read_to_end {
-            Err(classify(&repository.registry, &outcome.stderr))
-        } else {
-            Ok((outcome.value, false))
-        }
+        Err(turn.refusal())
     }
 }

@@ -2,14 +2,25 @@
 
 mod classify;
 mod crane;
+pub mod credentials;
+#[cfg(test)]
+mod credentials_tests;
+pub mod helper;
+pub mod pattern;
 mod process;
+pub mod scratch;
+pub mod settings;
+#[cfg(test)]
+mod settings_tests;
+pub mod source;
 
 pub use classify::classify;
 pub use crane::{Crane, CraneError, CraneSettings};
 
 use std::io::Read;
 
-use crate::image::{Digest, Repository};
+use self::source::Pull;
+use crate::image::Digest;
 use crate::report::ErrorKind;
 
 /// Why something could not be read from a registry: data for a row, not a failure of the run.
@@ -38,30 +49,31 @@ pub trait Registry: Send + Sync + 'static {
     /// The digest that a tag names now.
     fn resolve(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         tag: &str,
     ) -> impl Future<Output = Result<Digest, InspectError>> + Send;
 
     /// A manifest's or index's bytes, as they came.
     fn manifest(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         digest: &Digest,
     ) -> impl Future<Output = Result<Vec<u8>, InspectError>> + Send;
 
     /// A small blob's bytes, as they came: a configuration.
     fn configuration(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         digest: &Digest,
     ) -> impl Future<Output = Result<Vec<u8>, InspectError>> + Send;
 
-    /// Streams a layer through `read` on a thread that may block. `Ok` with `true` means that the
+    /// Streams a layer through `read` on a thread that may block; once more with each credential, where
+    /// several are tried. `Ok` with `true` means that the
     /// whole layer was delivered and the engine verified its digest.
     fn layer<T: Send + 'static>(
         &self,
-        repository: &Repository,
+        pull: &Pull,
         digest: &Digest,
-        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+        read: impl Fn(&mut dyn Read) -> T + Clone + Send + 'static,
     ) -> impl Future<Output = Result<(T, bool), InspectError>> + Send;
 }

@@ -9,8 +9,10 @@
 )]
 
 pub(crate) mod bad_registry;
+pub(crate) mod certificate;
 pub(crate) mod container;
 pub(crate) mod control_plane;
+pub(crate) mod docker_registry;
 pub(crate) mod identity;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
@@ -56,7 +58,8 @@ pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("IMAGE_CENSUS_") || text.starts_with("AWS_") || text == "KUBECONFIG" {
+        let own = ["KUBECONFIG", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE"];
+        if text.starts_with("IMAGE_CENSUS_") || text.starts_with("AWS_") || own.contains(&&*text) {
             command.env_remove(name);
         }
     }

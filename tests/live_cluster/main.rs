@@ -1,7 +1,7 @@
 //! The binary and a real API server: rows, scope, permissions, pages, and a server that crashes.
 //!
 //! [`fleet`] is a cluster whose every row is known, which the tests of [`rows`] and [`check`] share;
-//! [`pool`] has nodes of three platforms; [`crowd`] is one
+//! [`pool`] has nodes of three platforms, [`pull_secrets`] private images; [`crowd`] is one
 //! whose list has many pages, and which changes.
 
 mod check;
@@ -12,6 +12,7 @@ mod fleet;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod pool;
+mod pull_secrets;
 mod rows;
 
 use std::path::{Path, PathBuf};
