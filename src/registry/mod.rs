@@ -1,7 +1,9 @@
-//! Reading from registries: the [`Registry`] trait, and crane behind it.
+//! Reading from registries: the [`Registry`] trait, crane behind it, and the [`guard`] between crane and
+//! the network.
 
 mod classify;
 mod crane;
+pub mod guard;
 mod process;
 
 pub use classify::classify;
