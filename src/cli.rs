@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::diff::ChangeKind;
 use crate::image::Platform;
 use crate::os::LayerPolicy;
+use crate::registry::guard::HostPort;
 use crate::report::Scope;
 use crate::storage::{
     Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
@@ -225,6 +226,23 @@ pub struct CraneArgs {
     pub crane_timeout: Duration,
 }
 
+/// Which hosts are asked, and how often.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registries")]
+pub struct RegistryArgs {
+    /// Let crane reach this host and port whatever its name and address, also without TLS; may be given more than once
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_ALLOW_HOST",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub allow_host: Vec<HostPort>,
+    /// Images in work at once of one registry [default: half of --concurrency if there are several]
+    #[arg(long, env = "IMAGE_CENSUS_REGISTRY_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub registry_concurrency: Option<u16>,
+}
+
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -263,6 +281,9 @@ pub struct SnapshotArgs {
     /// What to inspect with.
     #[command(flatten)]
     pub crane: CraneArgs,
+    /// Which registries.
+    #[command(flatten)]
+    pub registries: RegistryArgs,
     /// Take the pods from the output of `kubectl get pods -A -o json` (- for stdin) instead of a cluster
     #[arg(
         long,

@@ -239,7 +239,11 @@ async fn an_expired_list_without_a_new_token_is_to_be_started_over() {
 /// The pods of a whole snapshot, or why there is none; and what was asked for.
 async fn snapshot(acts: &[Act], scope: Scope) -> (Result<Vec<String>, String>, Vec<String>) {
     let (lister, asked) = server(acts);
-    let cluster = Cluster { lister, id: None };
+    let cluster = Cluster {
+        lister,
+        id: None,
+        api_server: None,
+    };
     let options = RowOptions {
         owner_label: None,
         default_platform: Platform::new("linux", "amd64"),

@@ -14,6 +14,7 @@ pub use list::{ListFailure, Problem};
 
 use self::list::{Lister, Listing, Patience};
 use crate::pod::{ListItem, Node, Pod};
+use crate::registry::guard::HostPort;
 use crate::report::Scope;
 use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
 
@@ -25,15 +26,25 @@ const STARTS: usize = 3;
 pub struct Cluster {
     lister: Lister,
     id: Option<String>,
+    api_server: Option<HostPort>,
 }
 
 impl Cluster {
     /// Prepares the connection to the kubeconfig's context, or to the cluster that we run in; nothing
     /// is sent yet.
     pub async fn connect(context: Option<&str>) -> Result<Self, ConnectError> {
-        let (client, id) = connect::client(context).await?;
-        let lister = Lister::new(client, Patience::default());
-        Ok(Self { lister, id })
+        let access = connect::client(context).await?;
+        let lister = Lister::new(access.client, Patience::default());
+        Ok(Self {
+            lister,
+            id: access.cluster_id,
+            api_server: access.api_server,
+        })
+    }
+
+    /// Where the API server is: no registry.
+    pub fn api_server(&self) -> Option<HostPort> {
+        self.api_server.clone()
     }
 
     /// Lists the pods of a scope, and all nodes where that is allowed.

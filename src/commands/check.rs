@@ -10,6 +10,7 @@ use super::{Outcome, cluster_name, connect, open_store};
 use crate::cli::{CheckArgs, TableFormat};
 use crate::history;
 use crate::pod::{Node, Pod};
+use crate::registry::guard::Rules;
 use crate::registry::{Crane, CraneSettings};
 use crate::report::plain;
 use crate::storage::{ClusterName, Format, RunId, RunKey, Store};
@@ -111,6 +112,7 @@ async fn check_crane(arguments: &CheckArgs) -> Answer {
         timeout: arguments.crane.crane_timeout,
         max_layer_bytes: 0,
         concurrency: 1,
+        rules: Rules::default(),
     };
     let crane = Crane::find(settings, CancellationToken::new()).await;
     let program = arguments.crane.crane.display();

@@ -13,13 +13,14 @@ use super::eol::eol_table;
 use super::summary::summarise;
 use super::{Outcome, UsageError, cluster_name, connect, open_store};
 use crate::cli::SnapshotArgs;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, in_cluster};
 use crate::diff::{Diff, DiffOptions, Side, compare};
 use crate::history::{SigningKey, Trust, knowledge, last_comparable};
 use crate::inspect::{Inspector, InspectorSettings, Plan, join};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
-use crate::registry::{Crane, CraneSettings};
+use crate::registry::guard::{HostPort, Rules};
+use crate::registry::{Crane, CraneError, CraneSettings};
 use crate::report::{
     ChangeCounts, Chunk, Completeness, Counts, FileEntry, Header, ImageRecord, InspectionStatus,
     Manifest, Report, SCHEMA_VERSION, Versions, container_rows, json_chunks, plain, workload_rows,
@@ -57,7 +58,7 @@ pub async fn snapshot(
     };
     store.probe(&key.object(Format::Manifest)).await?;
     let stop = CancellationToken::new();
-    let crane = Crane::find(crane_settings(arguments), stop.clone()).await?;
+    let crane = find_crane(arguments, &source, stop.clone()).await?;
     let cluster = match source {
         Source::Read(snapshot) => snapshot,
         Source::Live(cluster) => tokio::select! {
@@ -144,6 +145,30 @@ enum Source {
     Live(Cluster),
 }
 
+impl Source {
+    fn api_server(&self) -> Option<HostPort> {
+        match self {
+            Self::Read(_) => None,
+            Self::Live(cluster) => cluster.api_server(),
+        }
+    }
+}
+
+async fn find_crane(
+    arguments: &SnapshotArgs,
+    source: &Source,
+    stop: CancellationToken,
+) -> anyhow::Result<Crane> {
+    let allowed = arguments.registries.allow_host.clone();
+    let rules = Rules::of_this_place(in_cluster(), allowed, source.api_server()).await;
+    let crane = Crane::find(crane_settings(arguments, rules), stop).await;
+    crane.map_err(|error| match error {
+        // A variable of the environment.
+        CraneError::Proxy(error) => UsageError::caused_by(&error).into(),
+        other => other.into(),
+    })
+}
+
 fn row_options(arguments: &SnapshotArgs) -> RowOptions {
     RowOptions {
         owner_label: arguments.owner_label.clone(),
@@ -151,12 +176,13 @@ fn row_options(arguments: &SnapshotArgs) -> RowOptions {
     }
 }
 
-fn crane_settings(arguments: &SnapshotArgs) -> CraneSettings {
+fn crane_settings(arguments: &SnapshotArgs, rules: Rules) -> CraneSettings {
     CraneSettings {
         program: arguments.crane.crane.clone(),
         timeout: arguments.crane.crane_timeout,
         max_layer_bytes: arguments.max_layer << 20,
         concurrency: arguments.concurrency.into(),
+        rules,
     }
 }
 
@@ -172,6 +198,7 @@ fn inspector_settings(
             ..ScanLimits::default()
         },
         concurrency: arguments.concurrency.into(),
+        registry_concurrency: arguments.registries.registry_concurrency.map(Into::into),
         eol,
         eol_warn_days: arguments.eol_warn_days,
         now,

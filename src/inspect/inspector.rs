@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
-use tokio::sync::OnceCell;
+use futures::{StreamExt, stream};
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::document::{
     Configuration, ManifestDocument, PlatformManifest, child_for, is_image_configuration, is_layer,
@@ -34,6 +34,8 @@ pub struct InspectorSettings {
     pub scan_limits: ScanLimits,
     /// Images in work at once.
     pub concurrency: usize,
+    /// Images in work at once of one registry; by default half of all, where there are several.
+    pub registry_concurrency: Option<usize>,
     /// End-of-life dates.
     pub eol: EolTable,
     /// Days before an end in which it is `ending`.
@@ -81,7 +83,6 @@ impl<R: Registry> Inspector<R> {
         targets: &[ImageTarget],
         done: impl Fn(&ImageRecord),
     ) -> Vec<ImageRecord> {
-        let done = &done;
         let now = self.settings.now;
         let mut order: Vec<_> = targets.iter().enumerate().collect();
         order.sort_by_cached_key(|(_, target)| {
@@ -89,18 +90,32 @@ impl<R: Registry> Inspector<R> {
                 .waiting_since(&empty_record(target))
                 .unwrap_or(now)
         });
-        let inspections = order.into_iter().map(|(place, target)| async move {
-            let record = self.inspect_one(target).await;
-            done(&record);
-            (place, record)
+        let queues = by_registry(order);
+        let at_once = self.at_once_of_one(queues.len());
+        // Whoever waits for a slot gets it in turn, and of a registry only a few wait.
+        let (done, slots) = (&done, &Semaphore::new(self.settings.concurrency.max(1)));
+        let queues = queues.into_iter().map(|queue| {
+            let inspections = queue.into_iter().map(move |(place, target)| async move {
+                let _slot = slots.acquire().await;
+                let record = self.inspect_one(target).await;
+                done(&record);
+                (place, record)
+            });
+            // Unordered, or one slow image would hold up those behind it.
+            let inspected = stream::iter(inspections).buffer_unordered(at_once);
+            inspected.boxed_local()
         });
-        // Unordered, or one slow image would hold up those behind it.
-        let mut records: Vec<_> = futures::stream::iter(inspections)
-            .buffer_unordered(self.settings.concurrency.max(1))
-            .collect()
-            .await;
+        let mut records: Vec<_> = stream::select_all(queues).collect().await;
         records.sort_unstable_by_key(|(place, _)| *place);
         records.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Images in work at once of one registry, so that a slow one leaves slots to the others.
+    fn at_once_of_one(&self, registries: usize) -> usize {
+        let all = self.settings.concurrency.max(1);
+        let default = if registries > 1 { all.div_ceil(2) } else { all };
+        let wanted = self.settings.registry_concurrency.unwrap_or(default);
+        wanted.clamp(1, all)
     }
 
     /// What an earlier run knew of images that are not among tonight's.
@@ -348,6 +363,24 @@ impl<R: Registry> Inspector<R> {
         record.eol_date = end.date;
         record.eol_extended_date = end.extended_date;
     }
+}
+
+/// A queue for each registry, in the order of their first images.
+fn by_registry(order: Vec<(usize, &ImageTarget)>) -> Vec<Vec<(usize, &ImageTarget)>> {
+    let mut queues: Vec<Vec<_>> = Vec::new();
+    let mut known = HashMap::new();
+    for (place, target) in order {
+        let registry = target
+            .repository
+            .as_ref()
+            .map(|at| Arc::clone(&at.registry));
+        let queue = *known.entry(registry).or_insert(queues.len());
+        if queue == queues.len() {
+            queues.push(Vec::new());
+        }
+        queues[queue].push((place, target));
+    }
+    queues
 }
 
 fn remembered<K: std::hash::Hash + Eq, V>(memo: &Memo<K, V>, key: K) -> Arc<OnceCell<Arc<V>>> {

@@ -5,6 +5,7 @@
 //! `unexpected status code NNN`, and Go's network and certificate errors.
 
 use super::InspectError;
+use super::guard::{Pass, Rule, Verdict};
 use crate::report::ErrorKind;
 
 /// Shapes of an answer or a failure. The one that stands first in the text decides: what a registry
@@ -54,16 +55,55 @@ const FALLBACKS: &[(&str, ErrorKind)] = &[
 
 /// The kind of a failure that crane reports, with our own sentence.
 pub fn classify(registry: &str, stderr: &str) -> InspectError {
+    let kind = shape(stderr).map_or(ErrorKind::Internal, |(_, kind)| kind);
+    InspectError::new(kind, sentence(kind, registry))
+}
+
+/// Whether a registry answered that it failed: the same may go well a moment later.
+pub(super) fn is_overload(stderr: &str) -> bool {
+    const OVERLOADS: [&str; 3] = ["status code 5", "UNKNOWN: ", "UNAVAILABLE"];
+    shape(stderr).is_some_and(|(shape, _)| OVERLOADS.contains(&shape))
+}
+
+/// A failure of which the guard knows the cause, where crane says only that its proxy refused.
+pub(super) fn guarded(registry: &str, verdict: &Verdict, stderr: &str) -> InspectError {
+    let of_kind = |kind| InspectError::new(kind, sentence(kind, registry));
+    let is_tls = || stderr.contains("x509: ") || stderr.contains("tls: ");
+    match verdict {
+        // crane tries plain HTTP by itself where TLS failed.
+        Verdict::Refused(refusal) if refusal.rule == Rule::PlainHttp && is_tls() => {
+            of_kind(ErrorKind::Tls)
+        }
+        Verdict::Refused(refusal) => {
+            InspectError::new(ErrorKind::Policy, refusal.sentence(registry))
+        }
+        Verdict::TooMuch => of_kind(ErrorKind::Policy),
+        Verdict::NoSuchHost(host) | Verdict::Unreachable(host) => {
+            let own = Pass::new(registry, 0).is_ok_and(|own| own.registry.host == host.host);
+            if own {
+                return of_kind(ErrorKind::Network);
+            }
+            let message = format!(
+                "{registry} leads to {host}, which could not be reached: check the network and proxies"
+            );
+            InspectError::new(ErrorKind::Network, message)
+        }
+    }
+}
+
+/// The shape that tells most.
+fn shape(stderr: &str) -> Option<(&'static str, ErrorKind)> {
     // A HEAD that failed is asked again as a GET, whose failure tells more.
     let lines = stderr
         .lines()
         .filter(|line| !line.contains("falling back on GET"));
     let text = lines.collect::<Vec<_>>().join("\n");
-    let place = |(shape, kind): &(&str, ErrorKind)| Some((text.find(shape)?, *kind));
-    let found = SHAPES.iter().filter_map(place).min_by_key(|(at, _)| *at);
-    let found = found.or_else(|| FALLBACKS.iter().find_map(place));
-    let kind = found.map_or(ErrorKind::Internal, |(_, kind)| kind);
-    InspectError::new(kind, sentence(kind, registry))
+    let first = SHAPES
+        .iter()
+        .filter_map(|found| Some((text.find(found.0)?, found)))
+        .min_by_key(|(at, _)| *at);
+    let fallback = || FALLBACKS.iter().find(|found| text.contains(found.0));
+    first.map(|(_, found)| found).or_else(fallback).copied()
 }
 
 fn sentence(kind: ErrorKind, registry: &str) -> String {

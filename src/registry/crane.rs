@@ -8,9 +8,15 @@ use std::time::Duration;
 
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::ambient::Ambient;
+use super::classify::{guarded, is_overload};
+use super::guard::{Guard, Pass, Rules, SystemResolver, Upstream, UpstreamError, check_name};
+use super::manners::{Manners, Reply, Sign, Turn};
 use super::process::{Ended, Limits, Outcome, run};
+use super::sandbox::{self, Confinement};
 use super::{InspectError, Registry, classify};
 use crate::image::{Digest, Repository};
 use crate::report::ErrorKind;
@@ -24,7 +30,12 @@ const MAX_LAYER_TIME: Duration = Duration::from_secs(30 * 60);
 /// A layer's least pace: slower than this a second, it would not end in a night.
 const MIN_LAYER_BYTES_PER_SECOND: u64 = 4 * 1024;
 
-/// What crane gets of our environment: where it finds credentials, certificates and proxies.
+/// What a process may use of the network besides the content that it is for: TLS, tokens, answers that
+/// were no success, and crane's own further attempts.
+const EXTRA_BYTES: u64 = 8 << 20;
+
+/// What crane gets of our environment: where it finds credentials and certificates. Its proxy is our
+/// guard, and no host is exempt.
 const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
@@ -33,12 +44,6 @@ const ENVIRONMENT: &[&str] = &[
     "XDG_RUNTIME_DIR",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "no_proxy",
     // What the credential helpers of the clouds need of a workload's identity: names, and paths of
     // tokens that a pod has for itself. Keys, such as AWS_SECRET_ACCESS_KEY, are the store's.
     "AWS_REGION",
@@ -65,6 +70,8 @@ pub struct CraneSettings {
     pub max_layer_bytes: u64,
     /// Processes at once.
     pub concurrency: usize,
+    /// What crane may reach.
+    pub rules: Rules,
 }
 
 /// crane cannot be used at all.
@@ -78,19 +85,30 @@ pub enum CraneError {
     /// It starts, but does not answer.
     #[error("{0} does not answer `version`: is it crane?")]
     Version(String),
+    /// The proxies of the environment cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] UpstreamError),
+    /// The guard cannot listen.
+    #[error("the guard between crane and the network could not listen on 127.0.0.1")]
+    Guard(#[source] std::io::Error),
 }
 
 /// The crane program.
 pub struct Crane {
     settings: CraneSettings,
     environment: Vec<(&'static str, OsString)>,
+    ambient: Ambient,
+    guard: Guard,
+    /// Whether the kernel keeps crane from connecting past the guard.
+    is_confined: bool,
     permits: Arc<Semaphore>,
+    manners: Manners,
     stop: CancellationToken,
     version: String,
 }
 
 impl Crane {
-    /// Starts crane once to see that it works. `stop` ends all its processes.
+    /// Starts the guard, and crane once to see that it works. `stop` ends all its processes.
     pub async fn find(
         settings: CraneSettings,
         stop: CancellationToken,
@@ -99,17 +117,33 @@ impl Crane {
             .iter()
             .filter_map(|name| std::env::var_os(name).map(|value| (*name, value)))
             .collect();
-        let permits = Arc::new(Semaphore::new(settings.concurrency));
+        let in_cluster = settings.rules.in_cluster;
+        let is_confined = in_cluster && sandbox::is_possible();
+        if in_cluster && !is_confined {
+            tracing::warn!(
+                "this kernel cannot confine crane (Landlock, Linux 6.7): a registry could lead it to what listens in this pod itself"
+            );
+        }
+        let resolver = SystemResolver {
+            absolute: in_cluster,
+        };
+        let upstream = Upstream::from_environment()?;
+        let guard = Guard::start(settings.rules.clone(), upstream, resolver).await;
         let mut crane = Self {
-            settings,
             environment,
-            permits,
+            ambient: Ambient::read(),
+            guard: guard.map_err(CraneError::Guard)?,
+            is_confined,
+            permits: Arc::new(Semaphore::new(settings.concurrency)),
+            manners: Manners::default(),
+            settings,
             stop,
             version: String::new(),
         };
         let program = || crane.settings.program.display().to_string();
         let outcome = run(
             crane.command(&["version"]),
+            Confinement::None,
             crane.small(4_096),
             &crane.stop,
             read_all,
@@ -155,36 +189,129 @@ impl Crane {
         }
     }
 
+    /// What a process for this registry may reach. A registry that it may not reach is refused here,
+    /// before anything is started: crane would go past the guard to `localhost`.
+    fn pass(&self, registry: &str, limits: Limits) -> Result<Pass, InspectError> {
+        let pass = Pass::new(registry, limits.max_bytes.saturating_add(EXTRA_BYTES));
+        let mut pass = pass.map_err(|_| {
+            let message = "the registry's name is none that can be asked: correct the image";
+            InspectError::new(ErrorKind::Invalid, message)
+        })?;
+        pass.has_credential = self.ambient.has(registry);
+        check_name(self.guard.rules(), &pass, &pass.registry, false)
+            .map_err(|refusal| InspectError::new(ErrorKind::Policy, refusal.sentence(registry)))?;
+        Ok(pass)
+    }
+
+    /// Runs crane, again if the registry was only too busy; its output, if it succeeded or if `read`
+    /// had seen enough of it.
     async fn start<T: Send + 'static>(
         &self,
         repository: &Repository,
         verb: &str,
         reference: &str,
         limits: Limits,
-        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+        read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
     ) -> Result<Outcome<T>, InspectError> {
+        let registry = &repository.registry;
+        let pass = self.pass(registry, limits)?;
+        let arguments = [verb, "--", reference];
+        let mut before = None;
+        loop {
+            let turn = self.turn(registry, before, limits).await?;
+            let (result, sign) = self
+                .attempt(&pass, registry, &arguments, limits, read.clone())
+                .await;
+            let (error, now) = (result.as_ref().err(), Instant::now());
+            if !self.manners.note(registry, turn, sign, error, now) {
+                return result;
+            }
+            before = Some(turn);
+        }
+    }
+
+    /// Waits until the registry may be asked.
+    async fn turn(
+        &self,
+        registry: &Arc<str>,
+        before: Option<Turn>,
+        limits: Limits,
+    ) -> Result<Turn, InspectError> {
+        loop {
+            let at = match self.manners.ask(registry, before, Instant::now()) {
+                Reply::Now(turn) => return Ok(turn),
+                Reply::Never(error) => return Err(error),
+                Reply::At(at) => at,
+            };
+            tokio::select! {
+                () = sleep_until(at) => {}
+                () = self.stop.cancelled() => return Err(ended(Ended::Cancelled, limits, registry)),
+            }
+        }
+    }
+
+    /// Runs crane once, with a way through the guard that ends with it.
+    async fn attempt<T: Send + 'static>(
+        &self,
+        pass: &Pass,
+        registry: &str,
+        arguments: &[&str],
+        limits: Limits,
+        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+    ) -> (Result<Outcome<T>, InspectError>, Sign) {
+        let failed = |error| (Err(error), Sign::Unknown);
         let permit = tokio::select! {
             // After the end no crane is started, though the ended ones leave their permits.
             biased;
-            () = self.stop.cancelled() => return Err(ended(Ended::Cancelled, limits, repository)),
-            permit = self.permits.acquire() => permit,
+            () = self.stop.cancelled() => None,
+            permit = self.permits.acquire() => permit.ok(),
         };
-        let _permit = permit.map_err(|_| ended(Ended::Cancelled, limits, repository))?;
-        let outcome = run(
-            self.command(&[verb, "--", reference]),
-            limits,
-            &self.stop,
-            read,
-        )
-        .await;
-        let outcome = outcome.map_err(|error| {
-            tracing::warn!(%error, "crane could not be run");
-            InspectError::new(ErrorKind::Internal, "crane could not be run: see the log")
-        })?;
-        match outcome.ended {
-            Some(reason) => Err(ended(reason, limits, repository)),
-            None => Ok(outcome),
+        let Some(_permit) = permit else {
+            return failed(ended(Ended::Cancelled, limits, registry));
+        };
+        let ran = async {
+            let ticket = self.guard.admit(pass.clone())?;
+            let mut command = self.command(arguments);
+            for name in ["HTTPS_PROXY", "HTTP_PROXY"] {
+                command.env(name, ticket.proxy());
+            }
+            let confinement = self.confinement(pass);
+            let outcome = run(command, confinement, limits, &self.stop, read).await?;
+            Ok::<_, std::io::Error>((outcome, ticket.verdict()))
+        };
+        let (outcome, verdict) = match ran.await {
+            Ok(ran) => ran,
+            Err(error) => {
+                tracing::warn!(%error, "crane could not be run");
+                let message = "crane could not be run: see the log";
+                return failed(InspectError::new(ErrorKind::Internal, message));
+            }
+        };
+        let (error, is_overload) = match (outcome.ended, verdict) {
+            (Some(reason), _) => (ended(reason, limits, registry), false),
+            // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
+            (None, _) if outcome.status.success() || !outcome.read_to_end => {
+                return (Ok(outcome), Sign::Alive);
+            }
+            (None, Some(verdict)) => (guarded(registry, &verdict, &outcome.stderr), false),
+            (None, None) => {
+                let stderr = &outcome.stderr;
+                (classify(registry, stderr), is_overload(stderr))
+            }
+        };
+        let sign = Sign::of(&error, is_overload);
+        (Err(error), sign)
+    }
+
+    fn confinement(&self, pass: &Pass) -> Confinement {
+        if !self.is_confined {
+            return Confinement::None;
         }
+        let guard = self.guard.port();
+        // A registry on this machine was allowed by hand, or there would be no pass.
+        let is_direct = pass.registry.is_past_proxies();
+        let port = if is_direct { pass.registry.port } else { guard };
+        Confinement::Ports([guard, port])
     }
 
     async fn small_blob(
@@ -197,17 +324,13 @@ impl Crane {
         let outcome = self
             .start(repository, verb, reference, self.small(max_bytes), read_all)
             .await?;
-        if !outcome.status.success() {
-            return Err(classify(&repository.registry, &outcome.stderr));
-        }
         let broken = |_| InspectError::new(ErrorKind::Internal, "crane's output could not be read");
         outcome.value.map_err(broken)
     }
 }
 
 /// What it means for an image that we ended its process.
-fn ended(ended: Ended, limits: Limits, repository: &Repository) -> InspectError {
-    let registry = &repository.registry;
+fn ended(ended: Ended, limits: Limits, registry: &str) -> InspectError {
     match ended {
         Ended::Cancelled => InspectError::new(
             ErrorKind::Deadline,
@@ -291,7 +414,7 @@ impl Registry for Crane {
         &self,
         repository: &Repository,
         digest: &Digest,
-        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+        read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
     ) -> Result<(T, bool), InspectError> {
         let window = self.settings.timeout;
         let limits = Limits {
@@ -310,14 +433,7 @@ impl Registry for Crane {
                 read,
             )
             .await?;
-        if outcome.status.success() {
-            return Ok((outcome.value, outcome.read_to_end));
-        }
-        // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
-        if outcome.read_to_end {
-            Err(classify(&repository.registry, &outcome.stderr))
-        } else {
-            Ok((outcome.value, false))
-        }
+        let is_whole = outcome.status.success() && outcome.read_to_end;
+        Ok((outcome.value, is_whole))
     }
 }

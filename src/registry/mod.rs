@@ -1,10 +1,13 @@
 //! Reading from registries: the [`Registry`] trait, crane behind it, and the [`guard`] between crane and
 //! the network.
 
+mod ambient;
 mod classify;
 mod crane;
 pub mod guard;
+mod manners;
 mod process;
+mod sandbox;
 
 pub use classify::classify;
 pub use crane::{Crane, CraneError, CraneSettings};
@@ -59,11 +62,12 @@ pub trait Registry: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, InspectError>> + Send;
 
     /// Streams a layer through `read` on a thread that may block. `Ok` with `true` means that the
-    /// whole layer was delivered and the engine verified its digest.
+    /// whole layer was delivered and the engine verified its digest. A clone of `read` begins anew
+    /// where the registry was too busy at first.
     fn layer<T: Send + 'static>(
         &self,
         repository: &Repository,
         digest: &Digest,
-        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+        read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
     ) -> impl Future<Output = Result<(T, bool), InspectError>> + Send;
 }
