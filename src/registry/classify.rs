@@ -43,6 +43,17 @@ const SHAPES: &[(&str, ErrorKind)] = &[
     ("UNKNOWN: ", ErrorKind::Network),
     ("UNAVAILABLE", ErrorKind::Network),
     ("panic: ", ErrorKind::Internal),
+    (INNER[0], ErrorKind::Policy),
+    (INNER[1], ErrorKind::Policy),
+    (INNER[2], ErrorKind::Policy),
+];
+
+/// What crane says where a redirect or a realm leads to an inner address that it refuses by itself, and
+/// where the kernel has kept it from connecting past the guard.
+const INNER: [&str; 3] = [
+    "SSRF protection: redirect",
+    "is a private or link-local address",
+    "connect: permission denied",
 ];
 
 /// Less telling ones, which may precede the cause: the first of this list that occurs decides.
@@ -55,7 +66,13 @@ const FALLBACKS: &[(&str, ErrorKind)] = &[
 
 /// The kind of a failure that crane reports, with our own sentence.
 pub fn classify(registry: &str, stderr: &str) -> InspectError {
-    let kind = shape(stderr).map_or(ErrorKind::Internal, |(_, kind)| kind);
+    let (shape, kind) = shape(stderr).unwrap_or(("", ErrorKind::Internal));
+    if INNER.contains(&shape) {
+        let message = format!(
+            "{registry} leads to an inner address, which was not asked: ask its operator where it redirects to"
+        );
+        return InspectError::new(kind, message);
+    }
     InspectError::new(kind, sentence(kind, registry))
 }
 
@@ -212,6 +229,18 @@ mod tests {
             (
                 "Error: fetching manifest r/a@sha256:x: body exceeds 104857600 byte limit",
                 ErrorKind::Policy,
+            ),
+            (
+                "Error: Get \"http://127.0.0.1:1/\": dial tcp 127.0.0.1:1: connect: permission denied",
+                ErrorKind::Policy,
+            ),
+            (
+                "Error: Get \"http://10.0.0.1/\": SSRF protection: redirect from \"r\" to private/link-local host \"10.0.0.1\" denied",
+                ErrorKind::Policy,
+            ),
+            (
+                "Error: GET https://r: DENIED: SSRF protection: redirect secret",
+                ErrorKind::Denied,
             ),
             ("", ErrorKind::Internal),
         ] {
