@@ -683,16 +683,9 @@ fn a_registry_that_limits_requests_loses_no_image() -> Result {
         site.pod(&name, &registry.address, image.digest(), OK);
     }
     registry.limit(20);
-    let ended = run(&mut site.command()?)?;
+    run(&mut site.command()?)?;
     site.compare()?;
-    let (answered, refused) = (registry.log().len(), registry.refused());
-    assert_eq!(answered, 40 * 3);
-    assert!(refused > 0, "the limit was never met");
-    // Without manners, most of what is asked is refused.
-    assert!(
-        refused < 2 * answered,
-        "{refused} refused, {:?}",
-        ended.took
-    );
+    assert_eq!(registry.log().len(), 40 * 3, "each once");
+    assert!(registry.refused() > 0, "the limit was never met");
     Ok(())
 }

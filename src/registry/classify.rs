@@ -167,6 +167,9 @@ fn sentence(kind: ErrorKind, registry: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
+    use super::super::guard::{HostPort, HostPortError, Refusal};
     use super::*;
 
     #[test]
@@ -248,5 +251,52 @@ mod tests {
             assert_eq!(error.kind, expected, "{stderr}");
             assert!(!error.message.contains("secret"), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn what_the_guard_knows_decides_over_what_crane_says() -> Result<(), Box<dyn Error>> {
+        let host = |text: &str| text.parse::<HostPort>();
+        let refused = |to, rule| {
+            Ok::<_, HostPortError>(Verdict::Refused(Refusal {
+                host: Some(host(to)?),
+                rule,
+            }))
+        };
+        let plain = refused("r:80", Rule::PlainHttp)?;
+        for (verdict, stderr, kind, words) in [
+            (
+                refused("m.svc:443", Rule::ClusterName)?,
+                "Forbidden",
+                ErrorKind::Policy,
+                "r leads to m.svc:443",
+            ),
+            (plain.clone(), "Forbidden", ErrorKind::Policy, "without TLS"),
+            // Plain HTTP was crane's own second try.
+            (plain, "tls: x509: secret", ErrorKind::Tls, "certificate"),
+            (
+                Verdict::Unreachable(host("r:443")?),
+                "Bad Gateway",
+                ErrorKind::Network,
+                "r could not be reached",
+            ),
+            (
+                Verdict::NoSuchHost(host("cdn.example:443")?),
+                "Bad Gateway",
+                ErrorKind::Network,
+                "r leads to cdn.example:443, which could not be reached",
+            ),
+            (
+                Verdict::TooMuch,
+                "unexpected EOF",
+                ErrorKind::Policy,
+                "more than the limit",
+            ),
+        ] {
+            let error = guarded("r", &verdict, stderr);
+            assert_eq!(error.kind, kind, "{verdict:?}");
+            assert!(error.message.contains(words), "{}", error.message);
+            assert!(!error.message.contains("secret"), "{}", error.message);
+        }
+        Ok(())
     }
 }
