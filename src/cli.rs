@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::diff::ChangeKind;
 use crate::image::Platform;
 use crate::os::LayerPolicy;
+use crate::registry::guard::HostPort;
+use crate::registry::pattern::RegistryPattern;
 use crate::report::Scope;
 use crate::storage::{
     Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
@@ -225,7 +227,7 @@ pub struct CraneArgs {
     pub crane_timeout: Duration,
 }
 
-/// What is special about registries, and whose credentials are used.
+/// What is special about registries, which of them are asked, and with whose credentials.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Registries")]
 pub struct RegistryArgs {
@@ -241,6 +243,33 @@ pub struct RegistryArgs {
         default_value_t = PullSecretsOf::Nobody
     )]
     pub pull_secrets: PullSecretsOf,
+    /// Ask no registries but these: hosts, `*` for any text within a label, with a path for a part of one
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_ALLOW_REGISTRY",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub allow_registry: Vec<RegistryPattern>,
+    /// Do not ask these registries, even if they are allowed
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_DENY_REGISTRY",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub deny_registry: Vec<RegistryPattern>,
+    /// Let crane reach this host and port whatever its name and address, also without TLS; may be given more than once
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_ALLOW_HOST",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub allow_host: Vec<HostPort>,
+    /// Images in work at once of one registry [default: half of --concurrency if there are several]
+    #[arg(long, env = "IMAGE_CENSUS_REGISTRY_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub registry_concurrency: Option<u16>,
 }
 
 /// Whose pull secrets are used.

@@ -694,7 +694,14 @@ fn status_answers_have_their_kind_and_nothing_of_their_bodies_is_repeated() -> R
         others.push(other);
     }
     table.good();
-    table.check(&["--crane-timeout", "60s", "--concurrency", "16"])
+    table.check(&[
+        "--crane-timeout",
+        "60s",
+        "--concurrency",
+        "16",
+        "--registry-concurrency",
+        "16",
+    ])
 }
 
 #[test]

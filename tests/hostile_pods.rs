@@ -5,7 +5,7 @@
 
 mod harness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -28,10 +28,6 @@ const ALLOWED: &[&str] = &[
     "SSL_CERT_DIR",
     "HTTPS_PROXY",
     "HTTP_PROXY",
-    "NO_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "no_proxy",
 ];
 
 /// The only form in which crane gets a reference.
@@ -47,6 +43,25 @@ struct Site {
 struct Start {
     arguments: Vec<String>,
     environment: Vec<String>,
+}
+
+impl Start {
+    /// The guard, with this start's own token, which is in no argument.
+    fn proxy(&self) -> Result<&str> {
+        let value = |name| {
+            let mut variables = self.environment.iter();
+            variables.find_map(|variable| variable.strip_prefix(name))
+        };
+        let proxy = value("HTTPS_PROXY=").ok_or("no proxy")?;
+        assert_eq!(value("HTTP_PROXY="), Some(proxy));
+        let pattern = r"^http://crane:[0-9a-f]{32}@127\.0\.0\.1:[0-9]+$";
+        let pattern = json!({"type": "string", "pattern": pattern});
+        assert!(jsonschema::is_valid(&pattern, &json!(proxy)), "{proxy}");
+        let (_, rest) = proxy.split_once("crane:").ok_or("no token")?;
+        let token = rest.split('@').next().unwrap_or_default();
+        assert!(!self.arguments.concat().contains(token));
+        Ok(token)
+    }
 }
 
 impl Site {
@@ -443,9 +458,12 @@ fn references_that_are_odd_but_right_have_one_normal_form() -> Result {
     }
 
     let starts = site.starts()?;
+    let mut tokens = BTreeSet::new();
     for start in &starts {
         expect_safe_start(start)?;
+        tokens.insert(start.proxy()?);
     }
+    assert_eq!(tokens.len(), starts.len(), "a token for each start");
     // Each of them reached crane, in its normal form.
     let asked = |reference: &str| starts.iter().any(|start| start.arguments[2] == reference);
     for reference in [
@@ -485,7 +503,7 @@ fn expect_safe_start(start: &Start) -> Result {
         let name = variable.split('=').next().unwrap_or_default();
         assert!(ALLOWED.contains(&name), "crane saw {name}");
     }
-    Ok(())
+    start.proxy().map(drop)
 }
 
 #[test]
@@ -509,11 +527,12 @@ fn crane_sees_what_it_needs_of_the_environment_and_nothing_else() -> Result {
         ("DOCKER_AUTH_CONFIG", "hostile-auth"),
         ("GODEBUG", "http2debug=1"),
         ("LD_BIND_NOW", "1"),
+        // Its proxy is our guard, for all hosts.
+        ("NO_PROXY", "exempt.example.com"),
+        ("no_proxy", "exempt.example.com"),
+        ("https_proxy", "http://hostile-proxy.invalid:1"),
     ];
-    let passed = [
-        ("NO_PROXY", "example.com"),
-        ("SSL_CERT_DIR", "/nonexistent/certificates"),
-    ];
+    let passed = [];
     command.envs(secrets).envs(passed);
     let output = command.output()?;
     assert!(output.status.success(), "{}", stderr(&output));

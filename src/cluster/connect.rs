@@ -5,6 +5,8 @@ use std::path::Path;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use sha2::{Digest as _, Sha256};
 
+use crate::registry::guard::HostPort;
+
 /// Why there is no cluster to list.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -34,11 +36,16 @@ pub fn in_cluster() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// A client for the kubeconfig's context, or else for the cluster that we run in; and the cluster's
-/// id, which needs no permission: the SHA-256 of the API server's CA certificates.
-pub(super) async fn client(
-    context: Option<&str>,
-) -> Result<(kube::Client, Option<String>), ConnectError> {
+/// A cluster that was found.
+pub(super) struct Access {
+    pub(super) client: kube::Client,
+    /// The SHA-256 of the API server's CA certificates, which needs no permission.
+    pub(super) cluster_id: Option<String>,
+    pub(super) api_server: Option<HostPort>,
+}
+
+/// A client for the kubeconfig's context, or else for the cluster that we run in.
+pub(super) async fn client(context: Option<&str>) -> Result<Access, ConnectError> {
     let mut config = match Kubeconfig::read() {
         Ok(kubeconfig) => {
             let options = KubeConfigOptions {
@@ -59,15 +66,24 @@ pub(super) async fn client(
     };
     // Retries are the lister's: kube's own leave out broken connections and 500.
     config.default_retry = false;
-    let id = config.root_cert.as_ref().map(|certificates| {
+    let cluster_id = config.root_cert.as_ref().map(|certificates| {
         let mut hasher = Sha256::new();
         certificates
             .iter()
             .for_each(|certificate| hasher.update(certificate));
         hex::encode(hasher.finalize())
     });
+    let url = &config.cluster_url;
+    let is_plain = url.scheme_str() == Some("http");
+    let default_port = Some(if is_plain { 80 } else { 443 });
+    let authority = url.authority().map(http::uri::Authority::as_str);
+    let api_server = authority.and_then(|text| HostPort::parse(text, default_port).ok());
     let client = kube::Client::try_from(config).map_err(|e| ConnectError::LogIn(e.into()))?;
-    Ok((client, id))
+    Ok(Access {
+        client,
+        cluster_id,
+        api_server,
+    })
 }
 
 /// Whether nobody has named a kubeconfig: then a service account may do.

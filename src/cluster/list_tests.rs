@@ -154,7 +154,7 @@ async fn an_expired_list_without_a_new_token_is_to_be_started_over() {
 /// The pods of a whole snapshot, or why there is none; and what was asked for.
 async fn snapshot(acts: &[Act], scope: Scope) -> (Result<Vec<String>, String>, Vec<String>) {
     let (fetcher, asked) = server(acts);
-    let cluster = Cluster::new(fetcher, None);
+    let cluster = Cluster::new(fetcher, None, None);
     let options = RowOptions {
         owner_label: None,
         default_platform: Platform::new("linux", "amd64"),

@@ -23,6 +23,7 @@ pub use secrets::{PullSecrets, SecretFailure, SecretProblem};
 use self::fetch::{Fetcher, Patience};
 use self::list::{Lister, Listing};
 use crate::pod::{ListItem, Node, Pod};
+use crate::registry::guard::HostPort;
 use crate::report::Scope;
 use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
 
@@ -35,28 +36,36 @@ pub struct Cluster {
     fetcher: Fetcher,
     lister: Lister,
     id: Option<String>,
+    api_server: Option<HostPort>,
 }
 
 impl Cluster {
     /// Prepares the connection to the kubeconfig's context, or to the cluster that we run in; nothing
     /// is sent yet.
     pub async fn connect(context: Option<&str>) -> Result<Self, ConnectError> {
-        let (client, id) = connect::client(context).await?;
-        Ok(Self::new(Fetcher::new(client, Patience::default()), id))
+        let access = connect::client(context).await?;
+        let fetcher = Fetcher::new(access.client, Patience::default());
+        Ok(Self::new(fetcher, access.cluster_id, access.api_server))
     }
 
-    fn new(fetcher: Fetcher, id: Option<String>) -> Self {
+    fn new(fetcher: Fetcher, id: Option<String>, api_server: Option<HostPort>) -> Self {
         let lister = Lister::new(fetcher.clone());
         Self {
             fetcher,
             lister,
             id,
+            api_server,
         }
     }
 
     /// The pull secrets of pods, each asked for when it is first needed.
     pub fn pull_secrets(&self) -> PullSecrets {
         PullSecrets::new(&self.fetcher)
+    }
+
+    /// Where the API server is: no registry.
+    pub fn api_server(&self) -> Option<HostPort> {
+        self.api_server.clone()
     }
 
     /// Lists the pods of a scope, and all nodes where that is allowed.

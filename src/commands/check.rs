@@ -1,6 +1,7 @@
 //! `check`: what a snapshot would meet, before the night instead of during it.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use chrono::Utc;
 use serde::Serialize;
@@ -10,6 +11,7 @@ use super::{Outcome, cluster_name, connect, open_store};
 use crate::cli::{CheckArgs, TableFormat};
 use crate::history;
 use crate::pod::{Node, Pod};
+use crate::registry::guard::Rules;
 use crate::registry::source::CredentialSource;
 use crate::registry::{Crane, CraneSettings};
 use crate::report::plain;
@@ -112,6 +114,8 @@ async fn check_crane(arguments: &CheckArgs) -> Answer {
         timeout: arguments.crane.crane_timeout,
         max_layer_bytes: 0,
         concurrency: 1,
+        rules: Rules::default(),
+        registries: Arc::default(),
     };
     let crane = Crane::find(
         settings,

@@ -21,10 +21,12 @@ pub use trend::trend;
 
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use comfy_table::Table;
 use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ClusterArgs, PullSecretsOf, RegistryArgs, StoreArgs};
 use crate::cluster::{self, Cluster};
@@ -32,6 +34,7 @@ use crate::diff::formats::Terminal;
 use crate::registry::helper::Helpers;
 use crate::registry::settings::{RegistrySettings, read_docker_config};
 use crate::registry::source::{CredentialSource, TenantCredentials, docker_config_file};
+use crate::registry::{Crane, CraneError, CraneSettings};
 use crate::storage::{ClusterName, LocalStore, S3Store, Store, StoreLocation};
 
 /// An error that arguments, environment or local files alone decide: exit code 2.
@@ -100,15 +103,21 @@ async fn connect(arguments: &ClusterArgs) -> Result<Cluster, UsageError> {
     cluster.map_err(|error| UsageError::caused_by(&error))
 }
 
-/// Whose credentials are tried. What files hold is looked at now, and read when it is used.
-fn credentials(
-    arguments: &RegistryArgs,
-    cluster: Option<&Cluster>,
-) -> Result<CredentialSource, UsageError> {
+/// What is special about which registry.
+fn registry_settings(arguments: &RegistryArgs) -> Result<Arc<RegistrySettings>, UsageError> {
     let settings = arguments.registries.as_deref().map(RegistrySettings::read);
     let settings = settings
         .transpose()
         .map_err(|error| UsageError::caused_by(&error))?;
+    Ok(Arc::new(settings.unwrap_or_default()))
+}
+
+/// Whose credentials are tried. What files hold is looked at now, and read when it is used.
+fn credentials(
+    arguments: &RegistryArgs,
+    settings: &Arc<RegistrySettings>,
+    cluster: Option<&Cluster>,
+) -> Result<CredentialSource, UsageError> {
     let tenants: Option<Box<dyn TenantCredentials>> = match (arguments.pull_secrets, cluster) {
         (PullSecretsOf::Nobody, _) => None,
         (PullSecretsOf::Namespace, Some(cluster)) => Some(Box::new(cluster.pull_secrets())),
@@ -126,13 +135,26 @@ fn credentials(
             ))
         })?;
     }
-    let helpers = Helpers::from_environment();
     Ok(CredentialSource::new(
-        settings.unwrap_or_default(),
+        Arc::clone(settings),
         tenants,
         docker_config,
-        helpers,
+        Helpers::from_environment(),
     ))
+}
+
+/// Starts crane, and the guard before it.
+async fn start_crane(
+    settings: CraneSettings,
+    credentials: CredentialSource,
+    stop: CancellationToken,
+) -> anyhow::Result<Crane> {
+    let crane = Crane::find(settings, credentials, stop).await;
+    crane.map_err(|error| match error {
+        // A variable of the environment.
+        CraneError::Proxy(error) => UsageError::caused_by(&error).into(),
+        other => other.into(),
+    })
 }
 
 /// What a table is drawn for: the terminal, unless it goes elsewhere.

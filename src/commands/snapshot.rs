@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -11,14 +12,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::eol::eol_table;
 use super::summary::summarise;
-use super::{Outcome, UsageError, cluster_name, connect, credentials, open_store};
+use super::{
+    Outcome, UsageError, cluster_name, connect, credentials, open_store, registry_settings,
+    start_crane,
+};
 use crate::cli::SnapshotArgs;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, in_cluster};
 use crate::diff::{Diff, DiffOptions, Side, compare};
 use crate::history::{SigningKey, Trust, knowledge, last_comparable};
 use crate::inspect::{Inspector, InspectorSettings, Plan, join};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
+use crate::registry::guard::Rules;
+use crate::registry::pattern::AllowedRegistries;
+use crate::registry::settings::RegistrySettings;
 use crate::registry::{Crane, CraneSettings};
 use crate::report::{
     ChangeCounts, Chunk, Completeness, Counts, FileEntry, Header, ImageRecord, InspectionStatus,
@@ -54,7 +61,8 @@ pub async fn snapshot(
         Source::Live(cluster) => Some(cluster),
         Source::Read(_) => None,
     };
-    let credentials = credentials(&arguments.registry, live)?;
+    let registries = registry_settings(&arguments.registry)?;
+    let credentials = credentials(&arguments.registry, &registries, live)?;
 
     let key = RunKey {
         run: RunId::new(time, random_suffix()?),
@@ -62,7 +70,13 @@ pub async fn snapshot(
     };
     store.probe(&key.object(Format::Manifest)).await?;
     let stop = CancellationToken::new();
-    let crane = Crane::find(crane_settings(arguments), credentials, stop.clone()).await?;
+    let rules = Rules::of_this_place(
+        in_cluster(),
+        arguments.registry.allow_host.clone(),
+        live.and_then(Cluster::api_server),
+    );
+    let crane = crane_settings(arguments, rules.await, registries);
+    let crane = start_crane(crane, credentials, stop.clone()).await?;
     let cluster = match source {
         Source::Read(snapshot) => snapshot,
         Source::Live(cluster) => tokio::select! {
@@ -156,12 +170,18 @@ fn row_options(arguments: &SnapshotArgs) -> RowOptions {
     }
 }
 
-fn crane_settings(arguments: &SnapshotArgs) -> CraneSettings {
+fn crane_settings(
+    arguments: &SnapshotArgs,
+    rules: Rules,
+    registries: Arc<RegistrySettings>,
+) -> CraneSettings {
     CraneSettings {
         program: arguments.crane.crane.clone(),
         timeout: arguments.crane.crane_timeout,
         max_layer_bytes: arguments.max_layer << 20,
         concurrency: arguments.concurrency.into(),
+        rules,
+        registries,
     }
 }
 
@@ -177,6 +197,11 @@ fn inspector_settings(
             ..ScanLimits::default()
         },
         concurrency: arguments.concurrency.into(),
+        allowed: AllowedRegistries {
+            allow: arguments.registry.allow_registry.clone(),
+            deny: arguments.registry.deny_registry.clone(),
+        },
+        registry_concurrency: arguments.registry.registry_concurrency.map(Into::into),
         eol,
         eol_warn_days: arguments.eol_warn_days,
         now,

@@ -1,12 +1,12 @@
 //! Inspects the images of a plan through a [`Registry`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
-use tokio::sync::OnceCell;
+use futures::{StreamExt, stream};
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::document::{
     Configuration, ManifestDocument, PlatformManifest, child_for, is_image_configuration, is_layer,
@@ -17,6 +17,7 @@ use super::plan::{ImageTarget, Wanted};
 use super::record::{describe, empty_record};
 use crate::image::{Digest, Platform, Repository};
 use crate::os::{EolSubject, EolTable, HistoryEntry, LayerPolicy, ScanLimits, windows};
+use crate::registry::pattern::AllowedRegistries;
 use crate::registry::source::Pull;
 use crate::registry::{InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus};
@@ -35,6 +36,10 @@ pub struct InspectorSettings {
     pub scan_limits: ScanLimits,
     /// Images in work at once.
     pub concurrency: usize,
+    /// Which registries are asked at all.
+    pub allowed: AllowedRegistries,
+    /// Images in work at once of one registry; by default half of all, where there are several.
+    pub registry_concurrency: Option<usize>,
     /// End-of-life dates.
     pub eol: EolTable,
     /// Days before an end in which it is `ending`.
@@ -76,13 +81,13 @@ impl<R: Registry> Inspector<R> {
     }
 
     /// Inspects all targets, `done` being called after each; the records are in the targets' order.
-    /// What has waited longest comes first, so that a deadline does not cut off the same ones for ever.
+    /// Namespaces take turns, so that none spends the night or a budget alone; of each, what has waited
+    /// longest comes first, so that a deadline does not cut off the same ones for ever.
     pub async fn inspect(
         &self,
         targets: &[ImageTarget],
         done: impl Fn(&ImageRecord),
     ) -> Vec<ImageRecord> {
-        let done = &done;
         let now = self.settings.now;
         let mut order: Vec<_> = targets.iter().enumerate().collect();
         order.sort_by_cached_key(|(_, target)| {
@@ -90,18 +95,32 @@ impl<R: Registry> Inspector<R> {
                 .waiting_since(&empty_record(target))
                 .unwrap_or(now)
         });
-        let inspections = order.into_iter().map(|(place, target)| async move {
-            let record = self.inspect_one(target).await;
-            done(&record);
-            (place, record)
+        let queues = by_registry(by_turns(order));
+        let at_once = self.at_once_of_one(queues.len());
+        // Whoever waits for a slot gets it in turn, and of a registry only a few wait.
+        let (done, slots) = (&done, &Semaphore::new(self.settings.concurrency.max(1)));
+        let queues = queues.into_iter().map(|queue| {
+            let inspections = queue.into_iter().map(move |(place, target)| async move {
+                let _slot = slots.acquire().await;
+                let record = self.inspect_one(target).await;
+                done(&record);
+                (place, record)
+            });
+            // Unordered, or one slow image would hold up those behind it.
+            let inspected = stream::iter(inspections).buffer_unordered(at_once);
+            inspected.boxed_local()
         });
-        // Unordered, or one slow image would hold up those behind it.
-        let mut records: Vec<_> = futures::stream::iter(inspections)
-            .buffer_unordered(self.settings.concurrency.max(1))
-            .collect()
-            .await;
+        let mut records: Vec<_> = stream::select_all(queues).collect().await;
         records.sort_unstable_by_key(|(place, _)| *place);
         records.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Images in work at once of one registry, so that a slow one leaves slots to the others.
+    fn at_once_of_one(&self, registries: usize) -> usize {
+        let all = self.settings.concurrency.max(1);
+        let default = if registries > 1 { all.div_ceil(2) } else { all };
+        let wanted = self.settings.registry_concurrency.unwrap_or(default);
+        wanted.clamp(1, all)
     }
 
     /// What an earlier run knew of images that are not among tonight's.
@@ -112,12 +131,12 @@ impl<R: Registry> Inspector<R> {
     async fn inspect_one(&self, target: &ImageTarget) -> ImageRecord {
         let mut record = empty_record(target);
         if let Err(error) = self.learn(target, &mut record).await {
-            record.inspection_status = match error.kind {
-                _ if record.os.is_some() => InspectionStatus::Partial,
-                ErrorKind::Deadline | ErrorKind::NotRunning | ErrorKind::Policy => {
-                    InspectionStatus::Skipped
-                }
-                _ => InspectionStatus::Failed,
+            record.inspection_status = if record.os.is_some() {
+                InspectionStatus::Partial
+            } else if error.is_skipped {
+                InspectionStatus::Skipped
+            } else {
+                InspectionStatus::Failed
             };
             record.error_kind = Some(error.kind);
             record.error_message = Some(error.message);
@@ -159,6 +178,7 @@ impl<R: Registry> Inspector<R> {
             let message = "an image without a repository was to be inspected: report this";
             return Err(InspectError::new(ErrorKind::Internal, message));
         };
+        self.settings.allowed.check(repository)?;
         let pull = &Pull {
             repository: repository.clone(),
             pullers: Arc::clone(&target.pullers),
@@ -224,7 +244,8 @@ impl<R: Registry> Inspector<R> {
         if !layers.is_empty() && !layers.iter().any(|layer| is_layer(&layer.media_type)) {
             return Err(not_an_image(None));
         }
-        let bytes = self.registry.configuration(pull, &config.digest).await?;
+        let answer = self.registry.configuration(pull, &config.digest).await?;
+        let bytes = answer.value;
         verify(&bytes, &config.digest, pull)?;
         let configuration: Configuration =
             serde_json::from_slice(&bytes).map_err(|_| invalid(pull, "configuration"))?;
@@ -235,6 +256,7 @@ impl<R: Registry> Inspector<R> {
             ));
         }
         describe(record, &found, &configuration, config, layers);
+        record.inspected_via = answer.via.map(|mirror| mirror.to_string());
         if record.os.is_none() {
             return Err(invalid(pull, "configuration"));
         }
@@ -264,7 +286,7 @@ impl<R: Registry> Inspector<R> {
     ) -> Result<PlatformManifest, InspectError> {
         let mut found = PlatformManifest {
             digest: *digest,
-            manifest: self.manifest(pull, digest).await?,
+            manifest: self.manifest(pull, digest, false).await?,
             index_annotations: Default::default(),
         };
         for _ in 0..MAX_INDEXES {
@@ -282,7 +304,7 @@ impl<R: Registry> Inspector<R> {
                     child.annotations.clone(),
                     found.manifest.annotations.clone().unwrap_or_default(),
                 ],
-                manifest: self.manifest(pull, &child.digest).await?,
+                manifest: self.manifest(pull, &child.digest, true).await?,
             };
         }
         if found.manifest.manifests.is_none() {
@@ -296,11 +318,12 @@ impl<R: Registry> Inspector<R> {
         &self,
         pull: &Pull,
         digest: &Digest,
+        child: bool,
     ) -> Result<ManifestDocument, InspectError> {
         let cell = remembered(&self.manifests, *digest);
         let bytes = cell
             .get_or_try_init(|| async {
-                let bytes = self.registry.manifest(pull, digest).await?;
+                let bytes = self.registry.manifest(pull, digest, child).await?;
                 verify(&bytes, digest, pull)?;
                 self.bound_manifests(digest, bytes.len());
                 Ok::<_, InspectError>(Arc::new(bytes))
@@ -349,6 +372,40 @@ impl<R: Registry> Inspector<R> {
         record.eol_date = end.date;
         record.eol_extended_date = end.extended_date;
     }
+}
+
+/// The first image of each namespace, then the second of each, and so on; what several run comes at the
+/// best of their turns.
+fn by_turns(mut order: Vec<(usize, &ImageTarget)>) -> Vec<(usize, &ImageTarget)> {
+    let mut turns = HashMap::<&str, usize>::new();
+    order.sort_by_cached_key(|(_, target)| {
+        let namespaces: BTreeSet<_> = target.pullers.iter().map(|by| &*by.namespace).collect();
+        let theirs = namespaces.into_iter().map(|namespace| {
+            let turn = turns.entry(namespace).or_default();
+            *turn += 1;
+            *turn
+        });
+        theirs.min()
+    });
+    order
+}
+
+/// A queue for each registry, in the order of their first images.
+fn by_registry(order: Vec<(usize, &ImageTarget)>) -> Vec<Vec<(usize, &ImageTarget)>> {
+    let mut queues: Vec<Vec<_>> = Vec::new();
+    let mut known = HashMap::new();
+    for (place, target) in order {
+        let registry = target
+            .repository
+            .as_ref()
+            .map(|at| Arc::clone(&at.registry));
+        let queue = *known.entry(registry).or_insert(queues.len());
+        if queue == queues.len() {
+            queues.push(Vec::new());
+        }
+        queues[queue].push((place, target));
+    }
+    queues
 }
 
 fn remembered<K: std::hash::Hash + Eq, V>(memo: &Memo<K, V>, key: K) -> Arc<OnceCell<Arc<V>>> {

@@ -5,6 +5,7 @@
 //! `unexpected status code NNN`, and Go's network and certificate errors.
 
 use super::InspectError;
+use super::guard::{Pass, Rule, Verdict};
 use crate::report::ErrorKind;
 
 /// Shapes of an answer or a failure. The one that stands first in the text decides: what a registry
@@ -42,6 +43,17 @@ const SHAPES: &[(&str, ErrorKind)] = &[
     ("UNKNOWN: ", ErrorKind::Network),
     ("UNAVAILABLE", ErrorKind::Network),
     ("panic: ", ErrorKind::Internal),
+    (INNER[0], ErrorKind::Policy),
+    (INNER[1], ErrorKind::Policy),
+    (INNER[2], ErrorKind::Policy),
+];
+
+/// What crane says where a redirect or a realm leads to an inner address that it refuses by itself, and
+/// where the kernel has kept it from connecting past the guard.
+const INNER: [&str; 3] = [
+    "SSRF protection: redirect",
+    "is a private or link-local address",
+    "connect: permission denied",
 ];
 
 /// Less telling ones, which may precede the cause: the first of this list that occurs decides.
@@ -54,16 +66,61 @@ const FALLBACKS: &[(&str, ErrorKind)] = &[
 
 /// The kind of a failure that crane reports, with our own sentence.
 pub fn classify(registry: &str, stderr: &str) -> InspectError {
+    let (shape, kind) = shape(stderr).unwrap_or(("", ErrorKind::Internal));
+    if INNER.contains(&shape) {
+        let message = format!(
+            "{registry} leads to an inner address, which was not asked: ask its operator where it redirects to"
+        );
+        return InspectError::new(kind, message);
+    }
+    InspectError::new(kind, sentence(kind, registry))
+}
+
+/// Whether a registry answered that it failed: the same may go well a moment later.
+pub(super) fn is_overload(stderr: &str) -> bool {
+    const OVERLOADS: [&str; 3] = ["status code 5", "UNKNOWN: ", "UNAVAILABLE"];
+    shape(stderr).is_some_and(|(shape, _)| OVERLOADS.contains(&shape))
+}
+
+/// A failure of which the guard knows the cause, where crane says only that its proxy refused.
+pub(super) fn guarded(registry: &str, verdict: &Verdict, stderr: &str) -> InspectError {
+    let of_kind = |kind| InspectError::new(kind, sentence(kind, registry));
+    let is_tls = || stderr.contains("x509: ") || stderr.contains("tls: ");
+    match verdict {
+        // crane tries plain HTTP by itself where TLS failed.
+        Verdict::Refused(refusal) if refusal.rule == Rule::PlainHttp && is_tls() => {
+            of_kind(ErrorKind::Tls)
+        }
+        Verdict::Refused(refusal) => {
+            InspectError::new(ErrorKind::Policy, refusal.sentence(registry))
+        }
+        Verdict::TooMuch => of_kind(ErrorKind::Policy),
+        Verdict::NoSuchHost(host) | Verdict::Unreachable(host) => {
+            let own = Pass::new(registry, 0).is_ok_and(|own| own.registry.host == host.host);
+            if own {
+                return of_kind(ErrorKind::Network);
+            }
+            let message = format!(
+                "{registry} leads to {host}, which could not be reached: check the network and proxies"
+            );
+            InspectError::new(ErrorKind::Network, message)
+        }
+    }
+}
+
+/// The shape that tells most.
+fn shape(stderr: &str) -> Option<(&'static str, ErrorKind)> {
     // A HEAD that failed is asked again as a GET, whose failure tells more.
     let lines = stderr
         .lines()
         .filter(|line| !line.contains("falling back on GET"));
     let text = lines.collect::<Vec<_>>().join("\n");
-    let place = |(shape, kind): &(&str, ErrorKind)| Some((text.find(shape)?, *kind));
-    let found = SHAPES.iter().filter_map(place).min_by_key(|(at, _)| *at);
-    let found = found.or_else(|| FALLBACKS.iter().find_map(place));
-    let kind = found.map_or(ErrorKind::Internal, |(_, kind)| kind);
-    InspectError::new(kind, sentence(kind, registry))
+    let first = SHAPES
+        .iter()
+        .filter_map(|found| Some((text.find(found.0)?, found)))
+        .min_by_key(|(at, _)| *at);
+    let fallback = || FALLBACKS.iter().find(|found| text.contains(found.0));
+    first.map(|(_, found)| found).or_else(fallback).copied()
 }
 
 fn sentence(kind: ErrorKind, registry: &str) -> String {
@@ -110,6 +167,9 @@ fn sentence(kind: ErrorKind, registry: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
+    use super::super::guard::{HostPort, HostPortError, Refusal};
     use super::*;
 
     #[test]
@@ -173,11 +233,70 @@ mod tests {
                 "Error: fetching manifest r/a@sha256:x: body exceeds 104857600 byte limit",
                 ErrorKind::Policy,
             ),
+            (
+                "Error: Get \"http://127.0.0.1:1/\": dial tcp 127.0.0.1:1: connect: permission denied",
+                ErrorKind::Policy,
+            ),
+            (
+                "Error: Get \"http://10.0.0.1/\": SSRF protection: redirect from \"r\" to private/link-local host \"10.0.0.1\" denied",
+                ErrorKind::Policy,
+            ),
+            (
+                "Error: GET https://r: DENIED: SSRF protection: redirect secret",
+                ErrorKind::Denied,
+            ),
             ("", ErrorKind::Internal),
         ] {
             let error = classify("r", stderr);
             assert_eq!(error.kind, expected, "{stderr}");
             assert!(!error.message.contains("secret"), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn what_the_guard_knows_decides_over_what_crane_says() -> Result<(), Box<dyn Error>> {
+        let host = |text: &str| text.parse::<HostPort>();
+        let refused = |to, rule| {
+            Ok::<_, HostPortError>(Verdict::Refused(Refusal {
+                host: Some(host(to)?),
+                rule,
+            }))
+        };
+        let plain = refused("r:80", Rule::PlainHttp)?;
+        for (verdict, stderr, kind, words) in [
+            (
+                refused("m.svc:443", Rule::ClusterName)?,
+                "Forbidden",
+                ErrorKind::Policy,
+                "r leads to m.svc:443",
+            ),
+            (plain.clone(), "Forbidden", ErrorKind::Policy, "without TLS"),
+            // Plain HTTP was crane's own second try.
+            (plain, "tls: x509: secret", ErrorKind::Tls, "certificate"),
+            (
+                Verdict::Unreachable(host("r:443")?),
+                "Bad Gateway",
+                ErrorKind::Network,
+                "r could not be reached",
+            ),
+            (
+                Verdict::NoSuchHost(host("cdn.example:443")?),
+                "Bad Gateway",
+                ErrorKind::Network,
+                "r leads to cdn.example:443, which could not be reached",
+            ),
+            (
+                Verdict::TooMuch,
+                "unexpected EOF",
+                ErrorKind::Policy,
+                "more than the limit",
+            ),
+        ] {
+            let error = guarded("r", &verdict, stderr);
+            assert_eq!(error.kind, kind, "{verdict:?}");
+            assert!(error.message.contains(words), "{}", error.message);
+            assert!(!error.message.contains("secret"), "{}", error.message);
+        }
+        Ok(())
     }
 }

@@ -1,45 +1,37 @@
-//! crane as a [`Registry`]: rebuilt references after `--`, a cleared environment, bounded processes.
+//! The crane program: a cleared environment, one credential, a way through the guard, bounded processes.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::credentials::render_config;
+use super::InspectError;
+use super::access::Access;
+use super::classify::{classify, guarded, is_overload};
+use super::credentials::{Credential, render_config};
+use super::guard::{Guard, Pass, Rules, SystemResolver, Upstream, UpstreamError, check_name};
+use super::manners::{Leave, Manners, Reply, Sign};
 use super::process::{Ended, Limits, Outcome, run};
+use super::sandbox::{self, Confinement};
 use super::scratch::Scratch;
-use super::source::{Candidate, CredentialSource, Pull, Turn};
-use super::{InspectError, Registry, classify};
-use crate::image::{Digest, Repository};
+use super::settings::RegistrySettings;
+use super::source::CredentialSource;
 use crate::report::ErrorKind;
 
-/// A manifest's limit, the one that the OCI distribution specification asks registries for.
-const MAX_MANIFEST_BYTES: u64 = 4 << 20;
-/// A configuration's limit; real ones stay below 100 KiB.
-const MAX_CONFIGURATION_BYTES: u64 = 8 << 20;
-/// A layer may take this long in all; 512 MiB at the slowest allowed pace would take longer.
-const MAX_LAYER_TIME: Duration = Duration::from_secs(30 * 60);
-/// A layer's least pace: slower than this a second, it would not end in a night.
-const MIN_LAYER_BYTES_PER_SECOND: u64 = 4 * 1024;
+/// What a process may use of the network besides the content that it is for: TLS, tokens, answers that
+/// were no success, and crane's own further attempts.
+const EXTRA_BYTES: u64 = 8 << 20;
 
-/// What crane gets of our environment: where it finds certificates and proxies. Its credential comes
-/// from us, and so does its home.
-const ENVIRONMENT: &[&str] = &[
-    "PATH",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "no_proxy",
-];
+/// What crane gets of our environment: where it finds certificates. Its credential and its home come
+/// from us, its proxy is our guard, and no host is exempt.
+const ENVIRONMENT: &[&str] = &["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// How crane is run.
 #[derive(Debug, Clone)]
@@ -52,6 +44,10 @@ pub struct CraneSettings {
     pub max_layer_bytes: u64,
     /// Processes at once.
     pub concurrency: usize,
+    /// What crane may reach.
+    pub rules: Rules,
+    /// What is special about which registry.
+    pub registries: Arc<RegistrySettings>,
 }
 
 /// crane cannot be used at all.
@@ -70,21 +66,48 @@ pub enum CraneError {
         "could not make a private folder for credentials: set TMPDIR to one that can be written to"
     )]
     Scratch(#[source] std::io::Error),
+    /// The proxies of the environment cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] UpstreamError),
+    /// The guard cannot listen.
+    #[error("the guard between crane and the network could not listen on 127.0.0.1")]
+    Guard(#[source] std::io::Error),
 }
 
 /// The crane program.
 pub struct Crane {
-    settings: CraneSettings,
-    credentials: CredentialSource,
+    pub(super) settings: CraneSettings,
+    pub(super) credentials: CredentialSource,
+    pub(super) stop: CancellationToken,
     scratch: Scratch,
     environment: Vec<(&'static str, OsString)>,
-    permits: Arc<Semaphore>,
-    stop: CancellationToken,
+    guard: Guard,
+    /// Whether the kernel keeps crane from connecting past the guard.
+    is_confined: bool,
+    permits: Semaphore,
+    manners: Manners,
+    registries: Mutex<HashMap<Arc<str>, Arc<Access>>>,
     version: String,
 }
 
+/// What crane is run for.
+pub(super) struct Task<'a> {
+    /// The registry that it asks.
+    pub(super) registry: &'a Arc<str>,
+    /// How that is reached.
+    pub(super) access: &'a Access,
+    /// The credential that it gets.
+    pub(super) credential: Option<&'a Credential>,
+    /// crane's subcommand.
+    pub(super) verb: &'static str,
+    /// What it asks for.
+    pub(super) reference: String,
+    /// What it may take.
+    pub(super) limits: Limits,
+}
+
 impl Crane {
-    /// Starts crane once to see that it works. `stop` ends all its processes.
+    /// Starts the guard, and crane once to see that it works. `stop` ends all its processes.
     pub async fn find(
         settings: CraneSettings,
         credentials: CredentialSource,
@@ -94,20 +117,36 @@ impl Crane {
             .iter()
             .filter_map(|name| std::env::var_os(name).map(|value| (*name, value)))
             .collect();
-        let permits = Arc::new(Semaphore::new(settings.concurrency));
+        let in_cluster = settings.rules.in_cluster;
+        let is_confined = in_cluster && sandbox::is_possible();
+        if in_cluster && !is_confined {
+            tracing::warn!(
+                "this kernel cannot confine crane (Landlock, Linux 6.7): a registry could lead it to what listens in this pod itself"
+            );
+        }
+        let resolver = SystemResolver {
+            absolute: in_cluster,
+        };
+        let upstream = Upstream::from_environment()?;
+        let guard = Guard::start(settings.rules.clone(), upstream, resolver).await;
         let mut crane = Self {
-            settings,
             credentials,
             scratch: Scratch::open().map_err(CraneError::Scratch)?,
             environment,
-            permits,
+            guard: guard.map_err(CraneError::Guard)?,
+            is_confined,
+            permits: Semaphore::new(settings.concurrency),
+            manners: Manners::default(),
+            registries: Mutex::default(),
+            settings,
             stop,
             version: String::new(),
         };
         let program = || crane.settings.program.display().to_string();
         let outcome = run(
             crane.command(&["version"]),
-            crane.small(4_096),
+            Confinement::None,
+            small(crane.settings.timeout, 4_096),
             &crane.stop,
             read_all,
         )
@@ -134,6 +173,142 @@ impl Crane {
         &self.version
     }
 
+    /// How a registry is reached.
+    pub(super) fn access(&self, registry: &Arc<str>) -> Result<Arc<Access>, InspectError> {
+        let mut registries = self
+            .registries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(access) = registries.get(registry) {
+            return Ok(Arc::clone(access));
+        }
+        let entry = self.settings.registries.of(registry);
+        let access = Access::new(registry, entry, self.settings.timeout, &self.scratch);
+        let access = Arc::new(access.map_err(|error| {
+            tracing::warn!(%error, "a registry's certificates could not be prepared for crane");
+            internal("crane could not be run: see the log")
+        })?);
+        registries.insert(Arc::clone(registry), Arc::clone(&access));
+        Ok(access)
+    }
+
+    /// Runs crane, again if the registry was only too busy; its output, if it succeeded or if `read`
+    /// had seen enough of it.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        task: &Task<'_>,
+        read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
+    ) -> Result<Outcome<T>, InspectError> {
+        let pass = self.pass(task)?;
+        let mut before = None;
+        loop {
+            let leave = self.leave(task, before).await?;
+            let (result, sign) = self.attempt(task, &pass, read.clone()).await;
+            let (error, now) = (result.as_ref().err(), Instant::now());
+            let again = self.manners.note(task.registry, leave, sign, error, now);
+            if !again {
+                return result;
+            }
+            before = Some(leave);
+        }
+    }
+
+    /// What a process may reach. A registry that it may not reach is refused here, before anything is
+    /// started: crane would go past the guard to `localhost`.
+    pub(super) fn pass(&self, task: &Task<'_>) -> Result<Pass, InspectError> {
+        let max_bytes = task.limits.max_bytes.saturating_add(EXTRA_BYTES);
+        let mut pass = Pass::new(task.registry, max_bytes).map_err(|_| {
+            let message = "the registry's name is none that can be asked: correct the image";
+            InspectError::new(ErrorKind::Invalid, message)
+        })?;
+        pass.has_credential = task.credential.is_some();
+        pass.plain_http = task.access.is_insecure;
+        pass.extra.extend_from_slice(&task.access.hosts);
+        check_name(self.guard.rules(), &pass, &pass.registry, false).map_err(|refusal| {
+            InspectError::new(ErrorKind::Policy, refusal.sentence(task.registry))
+        })?;
+        Ok(pass)
+    }
+
+    /// Waits until the registry may be asked.
+    async fn leave(&self, task: &Task<'_>, before: Option<Leave>) -> Result<Leave, InspectError> {
+        let gap = task.access.gap;
+        loop {
+            let at = match self.manners.ask(task.registry, before, gap, Instant::now()) {
+                Reply::Now(leave) => return Ok(leave),
+                Reply::Never(error) => return Err(error),
+                Reply::At(at) => at,
+            };
+            tokio::select! {
+                () = sleep_until(at) => {}
+                () = self.stop.cancelled() => return Err(over()),
+            }
+        }
+    }
+
+    /// Runs crane once, with a way through the guard and a credential that end with it.
+    async fn attempt<T: Send + 'static>(
+        &self,
+        task: &Task<'_>,
+        pass: &Pass,
+        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+    ) -> (Result<Outcome<T>, InspectError>, Sign) {
+        let failed = |error| (Err(error), Sign::Unknown);
+        let permits = async { (task.access.permit().await, self.permits.acquire().await) };
+        let permits = tokio::select! {
+            // After the end no crane is started, though the ended ones leave their permits.
+            biased;
+            () = self.stop.cancelled() => None,
+            permits = permits => Some(permits),
+        };
+        let Some(_permits) = permits else {
+            return failed(over());
+        };
+        let ran = async {
+            let ticket = self.guard.admit(pass.clone())?;
+            let config = render_config(task.registry, task.credential);
+            let config = self.scratch.config(&config)?;
+            let mut command = self.command(&[task.verb]);
+            if task.access.is_insecure {
+                command.arg("--insecure");
+            }
+            command.args(["--", &task.reference]);
+            for name in ["DOCKER_CONFIG", "HOME"] {
+                command.env(name, config.folder());
+            }
+            for name in ["HTTPS_PROXY", "HTTP_PROXY"] {
+                command.env(name, ticket.proxy());
+            }
+            if let Some(certificates) = &task.access.certificates {
+                command.env("SSL_CERT_FILE", certificates);
+            }
+            let confinement = self.confinement(pass);
+            let outcome = run(command, confinement, task.limits, &self.stop, read).await?;
+            Ok::<_, std::io::Error>((outcome, ticket.verdict()))
+        };
+        let (outcome, verdict) = match ran.await {
+            Ok(ran) => ran,
+            Err(error) => {
+                tracing::warn!(%error, "crane could not be run");
+                return failed(internal("crane could not be run: see the log"));
+            }
+        };
+        let (error, is_overload) = match (outcome.ended, verdict) {
+            (Some(reason), _) => (ended(reason, task), false),
+            // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
+            (None, _) if outcome.status.success() || !outcome.read_to_end => {
+                return (Ok(outcome), Sign::Alive);
+            }
+            (None, Some(verdict)) => (guarded(task.registry, &verdict, &outcome.stderr), false),
+            (None, None) => {
+                let stderr = &outcome.stderr;
+                (classify(task.registry, stderr), is_overload(stderr))
+            }
+        };
+        let sign = Sign::of(&error, is_overload);
+        (Err(error), sign)
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(Path::new(&self.settings.program));
         command
@@ -143,123 +318,54 @@ impl Crane {
         command
     }
 
-    fn small(&self, max_bytes: u64) -> Limits {
-        Limits {
-            time: self.settings.timeout,
-            pace_window: None,
-            min_bytes: 0,
-            max_bytes,
+    fn confinement(&self, pass: &Pass) -> Confinement {
+        if !self.is_confined {
+            return Confinement::None;
         }
-    }
-
-    /// Starts crane with one credential, or with none.
-    async fn start<T: Send + 'static>(
-        &self,
-        repository: &Repository,
-        candidate: &Candidate,
-        verb: &str,
-        reference: &str,
-        limits: Limits,
-        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
-    ) -> Result<Outcome<T>, InspectError> {
-        let permit = tokio::select! {
-            // After the end no crane is started, though the ended ones leave their permits.
-            biased;
-            () = self.stop.cancelled() => return Err(ended(Ended::Cancelled, limits, repository)),
-            permit = self.permits.acquire() => permit,
-        };
-        let _permit = permit.map_err(|_| ended(Ended::Cancelled, limits, repository))?;
-        let config = render_config(&repository.registry, candidate.credential.as_deref());
-        let config = self.scratch.config(&config).map_err(|error| {
-            tracing::warn!(%error, "a credential could not be written for crane");
-            InspectError::new(ErrorKind::Internal, "crane could not be run: see the log")
-        })?;
-        let mut command = self.command(&[verb, "--", reference]);
-        command
-            .env("DOCKER_CONFIG", config.folder())
-            .env("HOME", config.folder());
-        let outcome = run(command, limits, &self.stop, read).await;
-        let outcome = outcome.map_err(|error| {
-            tracing::warn!(%error, "crane could not be run");
-            InspectError::new(ErrorKind::Internal, "crane could not be run: see the log")
-        })?;
-        match outcome.ended {
-            Some(reason) => Err(ended(reason, limits, repository)),
-            None => Ok(outcome),
-        }
-    }
-
-    /// The next credential to try, unless the run is over.
-    async fn next(&self, turn: &mut Turn<'_>) -> Option<Candidate> {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => turn.next_known(),
-            candidate = turn.next() => candidate,
-        }
-    }
-
-    async fn small_blob(
-        &self,
-        pull: &Pull,
-        verb: &str,
-        reference: &str,
-        max_bytes: u64,
-    ) -> Result<Vec<u8>, InspectError> {
-        let mut turn = self.credentials.turn(pull);
-        while let Some(candidate) = self.next(&mut turn).await {
-            let limits = self.small(max_bytes);
-            let outcome = self.start(pull, &candidate, verb, reference, limits, read_all);
-            let result = match outcome.await {
-                Ok(outcome) if outcome.status.success() => outcome.value.map_err(|_| {
-                    InspectError::new(ErrorKind::Internal, "crane's output could not be read")
-                }),
-                Ok(outcome) => Err(classify(&pull.registry, &outcome.stderr)),
-                Err(error) => Err(error),
-            };
-            if !turn.is_refused(&candidate, result.as_ref().err()).await {
-                return result;
-            }
-        }
-        Err(turn.refusal())
-    }
-
-    /// A layer, with one credential.
-    async fn layer_with<T: Send + 'static>(
-        &self,
-        pull: &Pull,
-        candidate: &Candidate,
-        digest: &Digest,
-        limits: Limits,
-        read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
-    ) -> Result<(T, bool), InspectError> {
-        let reference = pull.at_digest(digest);
-        let outcome = self.start(pull, candidate, "blob", &reference, limits, read);
-        let outcome = outcome.await?;
-        if outcome.status.success() {
-            return Ok((outcome.value, outcome.read_to_end));
-        }
-        // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
-        if outcome.read_to_end {
-            Err(classify(&pull.registry, &outcome.stderr))
-        } else {
-            Ok((outcome.value, false))
-        }
+        let guard = self.guard.port();
+        // A registry on this machine was allowed by hand, or there would be no pass.
+        let is_direct = pass.registry.is_past_proxies();
+        let port = if is_direct { pass.registry.port } else { guard };
+        Confinement::Ports([guard, port])
     }
 }
 
+/// Limits of small content.
+pub(super) fn small(time: Duration, max_bytes: u64) -> Limits {
+    Limits {
+        time,
+        pace_window: None,
+        min_bytes: 0,
+        max_bytes,
+    }
+}
+
+pub(super) fn read_all(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).map(|_| bytes)
+}
+
+pub(super) fn internal(message: &str) -> InspectError {
+    InspectError::new(ErrorKind::Internal, message)
+}
+
+/// The run is over.
+fn over() -> InspectError {
+    let message =
+        "the run ended before this image was inspected: raise --deadline or --concurrency";
+    InspectError::new(ErrorKind::Deadline, message)
+}
+
 /// What it means for an image that we ended its process.
-fn ended(ended: Ended, limits: Limits, repository: &Repository) -> InspectError {
-    let registry = &repository.registry;
+fn ended(ended: Ended, task: &Task<'_>) -> InspectError {
+    let registry = task.registry;
     match ended {
-        Ended::Cancelled => InspectError::new(
-            ErrorKind::Deadline,
-            "the run ended before this image was inspected: raise --deadline or --concurrency",
-        ),
+        Ended::Cancelled => over(),
         Ended::Time => InspectError::new(
             ErrorKind::Timeout,
             format!(
-                "{registry} did not finish within {}: see whether it is up, or raise --crane-timeout",
-                seconds(limits.time)
+                "{registry} did not finish within {} s: see whether it is up, or raise --crane-timeout",
+                task.limits.time.as_secs_f32()
             ),
         ),
         Ended::Pace => InspectError::new(
@@ -274,75 +380,5 @@ fn ended(ended: Ended, limits: Limits, repository: &Repository) -> InspectError 
                 "{registry} sent more than the limit for this kind of content: nothing of it is used"
             ),
         ),
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs_f32())
-}
-
-fn read_all(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map(|_| bytes)
-}
-
-impl Registry for Crane {
-    async fn resolve(&self, pull: &Pull, tag: &str) -> Result<Digest, InspectError> {
-        let bytes = self
-            .small_blob(pull, "digest", &pull.at_tag(tag), 4_096)
-            .await?;
-        let text = String::from_utf8(bytes).unwrap_or_default();
-        text.trim().parse().map_err(|_| {
-            let registry = &pull.registry;
-            InspectError::new(
-                ErrorKind::Invalid,
-                format!("{registry} did not answer with a digest for this tag"),
-            )
-        })
-    }
-
-    async fn manifest(&self, pull: &Pull, digest: &Digest) -> Result<Vec<u8>, InspectError> {
-        self.small_blob(
-            pull,
-            "manifest",
-            &pull.at_digest(digest),
-            MAX_MANIFEST_BYTES,
-        )
-        .await
-    }
-
-    async fn configuration(&self, pull: &Pull, digest: &Digest) -> Result<Vec<u8>, InspectError> {
-        self.small_blob(
-            pull,
-            "blob",
-            &pull.at_digest(digest),
-            MAX_CONFIGURATION_BYTES,
-        )
-        .await
-    }
-
-    async fn layer<T: Send + 'static>(
-        &self,
-        pull: &Pull,
-        digest: &Digest,
-        read: impl Fn(&mut dyn Read) -> T + Clone + Send + 'static,
-    ) -> Result<(T, bool), InspectError> {
-        let window = self.settings.timeout;
-        let limits = Limits {
-            time: MAX_LAYER_TIME.max(window),
-            pace_window: Some(window),
-            min_bytes: MIN_LAYER_BYTES_PER_SECOND * window.as_secs().max(1),
-            // The scan ends at its own limit, which is this one; some room is left for it to notice.
-            max_bytes: self.settings.max_layer_bytes + (1 << 20),
-        };
-        let mut turn = self.credentials.turn(pull);
-        while let Some(candidate) = self.next(&mut turn).await {
-            let result = self.layer_with(pull, &candidate, digest, limits, read.clone());
-            let result = result.await;
-            if !turn.is_refused(&candidate, result.as_ref().err()).await {
-                return result;
-            }
-        }
-        Err(turn.refusal())
     }
 }

@@ -1,13 +1,19 @@
-//! Reading from registries: the [`Registry`] trait, and crane behind it.
+//! Reading from registries: the [`Registry`] trait, crane behind it, and the [`guard`] between crane and
+//! the network.
 
+mod access;
 mod classify;
 mod crane;
 pub mod credentials;
 #[cfg(test)]
 mod credentials_tests;
+mod fetch;
+pub mod guard;
 pub mod helper;
+mod manners;
 pub mod pattern;
 mod process;
+mod sandbox;
 pub mod scratch;
 pub mod settings;
 #[cfg(test)]
@@ -18,6 +24,7 @@ pub use classify::classify;
 pub use crane::{Crane, CraneError, CraneSettings};
 
 use std::io::Read;
+use std::sync::Arc;
 
 use self::source::Pull;
 use crate::image::Digest;
@@ -31,6 +38,8 @@ pub struct InspectError {
     pub kind: ErrorKind,
     /// Our own sentence; nothing that a registry said is in it.
     pub message: String,
+    /// Nobody was asked: it is no failure of the registry's, but left for another night.
+    pub is_skipped: bool,
 }
 
 impl InspectError {
@@ -39,8 +48,29 @@ impl InspectError {
         Self {
             kind,
             message: message.into(),
+            is_skipped: matches!(
+                kind,
+                ErrorKind::Deadline | ErrorKind::NotRunning | ErrorKind::Policy
+            ),
         }
     }
+
+    /// The same, of an image that nobody was asked for.
+    pub fn skipped(self) -> Self {
+        Self {
+            is_skipped: true,
+            ..self
+        }
+    }
+}
+
+/// What was read, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// The content.
+    pub value: T,
+    /// The mirror that answered; none for the registry itself.
+    pub via: Option<Arc<str>>,
 }
 
 /// Reads manifests and blobs. Implementations bound time and size; they do not hash: see
@@ -53,11 +83,13 @@ pub trait Registry: Send + Sync + 'static {
         tag: &str,
     ) -> impl Future<Output = Result<Digest, InspectError>> + Send;
 
-    /// A manifest's or index's bytes, as they came.
+    /// A manifest's or index's bytes, as they came. A `child` finishes what an index began: it is asked
+    /// for beyond a budget.
     fn manifest(
         &self,
         pull: &Pull,
         digest: &Digest,
+        child: bool,
     ) -> impl Future<Output = Result<Vec<u8>, InspectError>> + Send;
 
     /// A small blob's bytes, as they came: a configuration.
@@ -65,15 +97,15 @@ pub trait Registry: Send + Sync + 'static {
         &self,
         pull: &Pull,
         digest: &Digest,
-    ) -> impl Future<Output = Result<Vec<u8>, InspectError>> + Send;
+    ) -> impl Future<Output = Result<Answer<Vec<u8>>, InspectError>> + Send;
 
-    /// Streams a layer through `read` on a thread that may block; once more with each credential, where
-    /// several are tried. `Ok` with `true` means that the
-    /// whole layer was delivered and the engine verified its digest.
+    /// Streams a layer through `read` on a thread that may block. `Ok` with `true` means that the
+    /// whole layer was delivered and the engine verified its digest. A clone of `read` begins anew with
+    /// each credential and mirror, and where the registry was too busy at first.
     fn layer<T: Send + 'static>(
         &self,
         pull: &Pull,
         digest: &Digest,
-        read: impl Fn(&mut dyn Read) -> T + Clone + Send + 'static,
+        read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
     ) -> impl Future<Output = Result<(T, bool), InspectError>> + Send;
 }

@@ -6,7 +6,9 @@
 //! things differ, both so that nothing is offered by accident: what is no host with a path (a user, a
 //! query, an escape) is refused, not cut off; and an IPv6 address is compared as it stands.
 
+use super::InspectError;
 use crate::image::Repository;
+use crate::report::ErrorKind;
 
 /// Docker Hub's hosts: `docker.io` in references, `index.docker.io` in configurations,
 /// `registry-1.docker.io` on the wire.
@@ -36,6 +38,14 @@ enum Host {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a host with an optional port and path, such as *.example.com:5000/team")]
 pub struct PatternError;
+
+impl std::str::FromStr for RegistryPattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        Self::parse(text)
+    }
+}
 
 impl RegistryPattern {
     /// Reads a key of a Docker configuration: `https://index.docker.io/v1/`, `*.example.com/team`.
@@ -100,6 +110,18 @@ impl RegistryPattern {
         is_below && self.matches_host(&repository.registry)
     }
 
+    /// Whether it is for a repository, its path being one of whole components.
+    fn matches_below(&self, repository: &Repository) -> bool {
+        let is_below = match self.path.trim_end_matches('/').strip_prefix('/') {
+            Some(path) => repository
+                .path
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            None => true,
+        };
+        is_below && self.matches_host(&repository.registry)
+    }
+
     /// Whether it is for a host with its port, whatever the path.
     pub fn matches_host(&self, registry: &str) -> bool {
         let Some((host, port)) = split_port(registry) else {
@@ -153,6 +175,34 @@ impl RegistryPattern {
     }
 }
 
+/// Which registries a run may ask: `--allow-registry` and `--deny-registry`.
+#[derive(Debug, Clone, Default)]
+pub struct AllowedRegistries {
+    /// Nothing but these; all if there are none.
+    pub allow: Vec<RegistryPattern>,
+    /// None of these, whatever else is said.
+    pub deny: Vec<RegistryPattern>,
+}
+
+impl AllowedRegistries {
+    /// Whether a repository may be asked for; if not, what its row says.
+    pub fn check(&self, repository: &Repository) -> Result<(), InspectError> {
+        let is_for = |pattern: &RegistryPattern| {
+            let is_hub = pattern.is_docker_hub() && is_docker_hub(&repository.registry);
+            is_hub || pattern.matches_below(repository)
+        };
+        let by = if self.deny.iter().any(is_for) {
+            "is refused by --deny-registry"
+        } else if self.allow.is_empty() || self.allow.iter().any(is_for) {
+            return Ok(());
+        } else {
+            "is none that --allow-registry names"
+        };
+        let message = format!("{} {by}: it was not asked", repository.registry);
+        Err(InspectError::new(ErrorKind::Policy, message))
+    }
+}
+
 /// Whether a registry is Docker Hub.
 pub fn is_docker_hub(registry: &str) -> bool {
     DOCKER_HUB.contains(&registry)
@@ -175,7 +225,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// `*` stands for any text within a label, also for none.
-fn matches_label(glob: &str, label: &str) -> bool {
+pub(super) fn matches_label(glob: &str, label: &str) -> bool {
     let mut pieces = glob.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = label.strip_prefix(first) else {

@@ -14,6 +14,8 @@ use tokio::process::{ChildStderr, Command};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::sandbox::{self, Confinement};
+
 /// Error text beyond this is not kept: 16 KiB hold every message that crane makes by itself.
 const MAX_STDERR_BYTES: u64 = 16 * 1024;
 
@@ -112,6 +114,7 @@ impl Read for Output {
 /// `read`.
 pub(super) async fn run<T: Send + 'static>(
     mut command: Command,
+    confinement: Confinement,
     limits: Limits,
     stop: &CancellationToken,
     read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
@@ -121,7 +124,7 @@ pub(super) async fn run<T: Send + 'static>(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
-    let mut child = command.spawn()?;
+    let mut child = sandbox::spawn(&mut command, confinement)?;
     let mut group = Group(
         child
             .id()

@@ -59,11 +59,7 @@ impl Scratch {
             .prefix(NEW_PREFIX)
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
             .tempdir_in(place)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(new.path().join(LOCK))?;
+        let lock = private_file(&new.path().join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let name = new.path().file_name().unwrap_or_default().to_string_lossy();
         let folder = place.join(name.replacen(NEW_PREFIX, PREFIX, 1));
@@ -82,19 +78,33 @@ impl Scratch {
             .prefix("c")
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
             .tempdir_in(&self.folder)?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(folder.path().join("config.json"))?;
+        let mut file = private_file(&folder.path().join("config.json"))?;
         file.write_all(content)?;
         Ok(ConfigFile { folder })
+    }
+
+    /// Writes certificates, for as long as the run lives.
+    pub fn certificates(&self, content: &[u8]) -> io::Result<PathBuf> {
+        let (mut file, path) = tempfile::Builder::new()
+            .suffix(".pem")
+            .tempfile_in(&self.folder)?
+            .keep()?;
+        file.write_all(content)?;
+        Ok(path)
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.folder
     }
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 impl ConfigFile {

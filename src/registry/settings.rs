@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -16,7 +17,9 @@ use serde_saphyr::{Error, Spanned};
 use zeroize::Zeroizing;
 
 use super::credentials::{Author, Credential, DockerConfig, MAX_CONFIG_BYTES, is_helper};
+use super::guard::HostPattern;
 use super::pattern::RegistryPattern;
+use super::source::Pull;
 use crate::image::{ImageReference, Repository};
 
 /// The file's bytes at the most: what a ConfigMap may hold.
@@ -54,9 +57,9 @@ pub struct RegistryEntry {
     /// Manifests that a run may ask for.
     pub manifests_per_run: Option<u64>,
     /// Hosts that may be asked for a token, with the credential.
-    pub token_hosts: Vec<RegistryPattern>,
+    pub token_hosts: Vec<HostPattern>,
     /// Hosts that blobs may be fetched from, without it.
-    pub blob_hosts: Vec<RegistryPattern>,
+    pub blob_hosts: Vec<HostPattern>,
     /// In the order in which they are tried.
     pub credentials: Vec<OperatorCredential>,
 }
@@ -190,9 +193,18 @@ impl RegistrySettings {
         self.registries.iter().find(is_for)
     }
 
-    /// All entries, for `check` and for what is set up before a run.
-    pub fn entries(&self) -> &[RegistryEntry] {
-        &self.registries
+    /// Where else a repository lies, in the order in which the mirrors are asked.
+    pub fn mirrors_of(&self, pull: &Pull) -> Vec<Pull> {
+        let Some(entry) = self.of(&pull.registry) else {
+            return Vec::new();
+        };
+        let places = entry.mirrors.iter();
+        let places = places.filter_map(|mirror| mirror.rewrite(pull));
+        let of = |repository| Pull {
+            repository,
+            pullers: Arc::clone(&pull.pullers),
+        };
+        places.map(of).collect()
     }
 }
 
@@ -200,18 +212,6 @@ impl RegistrySettings {
 fn is_host(pattern: &RegistryPattern, registry: &str) -> bool {
     pattern.matches_host(registry)
         || (pattern.is_docker_hub() && super::pattern::is_docker_hub(registry))
-}
-
-impl RegistryEntry {
-    /// Where a repository lies on the mirrors that have it, in the order in which they are asked.
-    pub fn mirrored<'a>(
-        &'a self,
-        repository: &'a Repository,
-    ) -> impl Iterator<Item = Repository> + 'a {
-        self.mirrors
-            .iter()
-            .filter_map(|mirror| mirror.rewrite(repository))
-    }
 }
 
 impl Mirror {
@@ -245,12 +245,12 @@ impl OperatorCredential {
 impl CredentialFile {
     /// Reads what the files hold now; a helper's credential comes from the helper. Messages repeat
     /// neither contents nor paths.
-    pub fn read(&self, repository: &Repository) -> Result<Vec<std::sync::Arc<Credential>>, String> {
+    pub fn read(&self, repository: &Repository) -> Result<Vec<Arc<Credential>>, String> {
         match self {
             Self::DockerConfig(path) => Ok(read_docker_config(path)?.keyring.lookup(repository)),
             Self::Password { username, password } => {
                 let credential = Credential::new(read_line(username)?, read_line(password)?);
-                Ok(vec![std::sync::Arc::new(credential)])
+                Ok(vec![Arc::new(credential)])
             }
             Self::Helper(_) => Ok(Vec::new()),
         }
@@ -565,23 +565,23 @@ fn list<'a, T>(items: &'a Option<Spanned<Vec<T>>>, what: &str) -> Result<&'a [T]
 fn host(text: &Spanned<String>, key: &str) -> Result<RegistryPattern, Fault> {
     match RegistryPattern::parse(&text.value) {
         Ok(pattern) if !pattern.has_path() && !text.value.contains('/') => Ok(pattern),
-        _ => {
-            let problem = format!(
-                "{key}: it is not a host with an optional port, such as *.example.com:5000"
-            );
-            Err(Fault::at(text, problem))
-        }
+        _ => Err(no_host(text, key)),
     }
 }
 
 fn hosts(
     items: &Option<Spanned<Vec<Spanned<String>>>>,
     key: &str,
-) -> Result<Vec<RegistryPattern>, Fault> {
-    list(items, key)?
-        .iter()
-        .map(|text| host(text, key))
-        .collect()
+) -> Result<Vec<HostPattern>, Fault> {
+    let host =
+        |text: &Spanned<String>| HostPattern::parse(&text.value).map_err(|_| no_host(text, key));
+    list(items, key)?.iter().map(host).collect()
+}
+
+fn no_host(text: &Spanned<String>, key: &str) -> Fault {
+    let problem =
+        format!("{key}: it is not a host with an optional port, such as *.example.com:5000");
+    Fault::at(text, problem)
 }
 
 /// Components of a repository's path, as the grammar of references has them.

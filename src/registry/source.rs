@@ -114,7 +114,7 @@ pub fn docker_config_file() -> Option<PathBuf> {
 /// All sources of credentials of a run; the default has none.
 #[derive(Default)]
 pub struct CredentialSource {
-    settings: RegistrySettings,
+    settings: Arc<RegistrySettings>,
     tenants: Option<Box<dyn TenantCredentials>>,
     docker_config: Option<PathBuf>,
     helpers: Helpers,
@@ -125,7 +125,7 @@ pub struct CredentialSource {
 impl CredentialSource {
     /// Sources in their order.
     pub fn new(
-        settings: RegistrySettings,
+        settings: Arc<RegistrySettings>,
         tenants: Option<Box<dyn TenantCredentials>>,
         docker_config: Option<PathBuf>,
         helpers: Helpers,
@@ -244,6 +244,17 @@ impl CredentialSource {
     }
 }
 
+/// How much a refusal tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// Of nobody in particular.
+    Anonymous,
+    /// Of a credential.
+    Refused,
+    /// A credential was taken, and what was asked for is not there.
+    SeenAndAbsent,
+}
+
 /// The candidates for one request, in turn.
 pub struct Turn<'a> {
     source: &'a CredentialSource,
@@ -252,8 +263,8 @@ pub struct Turn<'a> {
     queue: VecDeque<Candidate>,
     tried: Vec<Option<Arc<Credential>>>,
     renewed: bool,
-    /// The first refusal; one of a credential tells more than one of none.
-    refusal: Option<(bool, InspectError)>,
+    /// The first refusal of those that tell most.
+    refusal: Option<(Weight, InspectError)>,
     problems: Vec<String>,
 }
 
@@ -302,9 +313,12 @@ impl Turn<'_> {
         candidate: &Candidate,
         error: Option<&InspectError>,
     ) -> bool {
-        let Some(error) =
-            error.filter(|error| matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::Denied))
-        else {
+        // Some say "not found" of what one may not see.
+        let is_refusal = |error: &&InspectError| {
+            use ErrorKind::{Denied, NotFound, Unauthorized};
+            matches!(error.kind, Unauthorized | Denied | NotFound)
+        };
+        let Some(error) = error.filter(is_refusal) else {
             if error.is_none() {
                 let mut worked = self
                     .source
@@ -315,13 +329,13 @@ impl Turn<'_> {
             }
             return false;
         };
-        let has_credential = candidate.credential.is_some();
-        if self
-            .refusal
-            .as_ref()
-            .is_none_or(|(had, _)| has_credential && !had)
-        {
-            self.refusal = Some((has_credential, error.clone()));
+        let weight = match (&candidate.credential, error.kind) {
+            (Some(_), ErrorKind::NotFound) => Weight::SeenAndAbsent,
+            (Some(_), _) => Weight::Refused,
+            (None, _) => Weight::Anonymous,
+        };
+        if self.refusal.as_ref().is_none_or(|(had, _)| weight > *had) {
+            self.refusal = Some((weight, error.clone()));
         }
         // A token that a helper gave a while ago may be over.
         if let (Some(helper), false) = (&candidate.helper, self.renewed) {
@@ -342,7 +356,10 @@ impl Turn<'_> {
     pub fn refusal(self) -> InspectError {
         let (_, mut error) = self.refusal.unwrap_or_else(|| {
             let message = "no credential could be tried: report this";
-            (false, InspectError::new(ErrorKind::Internal, message))
+            (
+                Weight::Anonymous,
+                InspectError::new(ErrorKind::Internal, message),
+            )
         });
         let mut seen = Vec::new();
         for problem in self.problems {

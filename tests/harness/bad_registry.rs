@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -56,6 +56,33 @@ impl Fault {
             body: body.into(),
         }
     }
+
+    /// Sends the client elsewhere.
+    pub(crate) fn redirect(to: &str) -> Self {
+        Self::Status {
+            status: 307,
+            header: format!("Location: {to}"),
+            body: Vec::new(),
+        }
+    }
+
+    /// Asks for a token from elsewhere, with a credential if the client has one.
+    pub(crate) fn token_from(realm: &str) -> Self {
+        Self::Status {
+            status: 401,
+            header: format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"registry\""),
+            body: Vec::new(),
+        }
+    }
+}
+
+/// How many requests it takes, and what came of that.
+struct Limit {
+    per_second: u32,
+    /// In the second that began then.
+    second: Instant,
+    count: u32,
+    refused: usize,
 }
 
 #[derive(Deserialize)]
@@ -75,8 +102,10 @@ struct State {
     contents: Mutex<HashMap<String, Content>>,
     faults: Mutex<HashMap<String, Fault>>,
     log: Mutex<Vec<String>>,
+    limit: Mutex<Option<Limit>>,
     connections: Mutex<Vec<TcpStream>>,
     hanging: AtomicUsize,
+    credentials: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -136,6 +165,33 @@ impl BadRegistry {
         lock(&self.state.faults).insert(path.to_owned(), fault);
     }
 
+    /// Answers 429 to what comes beyond so many requests in a second, pings among them.
+    pub(crate) fn limit(&self, per_second: u32) {
+        *lock(&self.state.limit) = Some(Limit {
+            per_second,
+            second: Instant::now(),
+            count: 0,
+            refused: 0,
+        });
+    }
+
+    /// How many requests the limit has refused.
+    pub(crate) fn refused(&self) -> usize {
+        lock(&self.state.limit)
+            .as_ref()
+            .map_or(0, |limit| limit.refused)
+    }
+
+    /// How many requests came with a credential.
+    pub(crate) fn credentials(&self) -> usize {
+        self.state.credentials.load(Ordering::SeqCst)
+    }
+
+    /// The port alone, for another name of this machine.
+    pub(crate) fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap_or_default()
+    }
+
     /// `GET PATH` of each request so far, pings left out.
     pub(crate) fn log(&self) -> Vec<String> {
         lock(&self.state.log).clone()
@@ -188,7 +244,20 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
         let fault = lock(&state.faults).get(path).cloned();
         // Closing a connection whose input was not read is what resets it.
         if !matches!(fault, Some(Fault::Reset)) {
-            while !read_line(stream)?.is_empty() {}
+            loop {
+                let header = read_line(stream)?.to_ascii_lowercase();
+                if header.starts_with("authorization:") {
+                    state.credentials.fetch_add(1, Ordering::SeqCst);
+                }
+                if header.is_empty() {
+                    break;
+                }
+            }
+        }
+        if is_too_many(state) {
+            let answer = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer)?;
+            continue;
         }
         if path != PING {
             lock(&state.log).push(format!("{method} {path}"));
@@ -199,6 +268,21 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
             None => stream.write_all(&good_answer(method, path, content))?,
         }
     }
+}
+
+fn is_too_many(state: &State) -> bool {
+    let mut limit = lock(&state.limit);
+    let Some(limit) = limit.as_mut() else {
+        return false;
+    };
+    if limit.second.elapsed() >= Duration::from_secs(1) {
+        limit.second = Instant::now();
+        limit.count = 0;
+    }
+    limit.count += 1;
+    let is_too_many = limit.count > limit.per_second;
+    limit.refused += usize::from(is_too_many);
+    is_too_many
 }
 
 /// crane tries TLS first also on loopback. Go's servers answer so; then crane goes on without.

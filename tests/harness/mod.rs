@@ -18,10 +18,12 @@ pub(crate) mod mounts;
 pub(crate) mod object_store;
 pub(crate) mod proxy;
 pub(crate) mod readers;
+pub(crate) mod recorder;
 pub(crate) mod registry;
 pub(crate) mod running;
 pub(crate) mod runs;
 pub(crate) mod store;
+pub(crate) mod tls;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

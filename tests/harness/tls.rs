@@ -1,0 +1,89 @@
+//! TLS in front of a plain server on loopback, with a certificate of one's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Result, succeed};
+
+/// A running front; it ends when this is dropped.
+pub(crate) struct Front {
+    /// Of 127.0.0.1.
+    pub(crate) port: u16,
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// A certificate for hosts, its own authority.
+pub(crate) struct Certificate {
+    folder: tempfile::TempDir,
+}
+
+impl Certificate {
+    /// Makes one.
+    pub(crate) fn new(hosts: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let names: Vec<_> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]);
+        openssl.args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=test"]);
+        openssl.args(["-addext", &format!("subjectAltName={}", names.join(","))]);
+        openssl.args(["-keyout", "key.pem", "-out", "certificate.pem"]);
+        succeed(openssl.current_dir(folder.path()))?;
+        Ok(Self { folder })
+    }
+
+    /// For SSL_CERT_FILE.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("key.pem")
+    }
+}
+
+impl Front {
+    /// Listens on a free port and passes what comes on to `server`.
+    pub(crate) fn start(certificate: &Certificate, server: &str) -> Result<Self> {
+        let config = config(&certificate.file(), &certificate.key())?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let port = listener.local_addr()?.port();
+        let server = server.to_owned();
+        runtime.spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (acceptor, server) = (acceptor.clone(), server.clone());
+                tokio::spawn(async move {
+                    let mut client = acceptor.accept(client).await?;
+                    let mut server = TcpStream::connect(server).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                });
+            }
+        });
+        Ok(Self {
+            port,
+            _runtime: runtime,
+        })
+    }
+}
+
+fn config(certificate: &Path, key: &Path) -> Result<ServerConfig> {
+    let certificate = CertificateDer::from_pem_file(certificate)?;
+    let key = PrivateKeyDer::from_pem_file(key)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?)
+}
