@@ -532,7 +532,7 @@ fn crane_sees_what_it_needs_of_the_environment_and_nothing_else() -> Result {
         ("no_proxy", "exempt.example.com"),
         ("https_proxy", "http://hostile-proxy.invalid:1"),
     ];
-    let passed = [];
+    let passed = [("SSL_CERT_DIR", "/nonexistent/certificates")];
     command.envs(secrets).envs(passed);
     let output = command.output()?;
     assert!(output.status.success(), "{}", stderr(&output));

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::guard::HostPort;
 use super::settings::{CredentialFile, Mirror, RegistrySettings};
+use super::source::Pull;
 use crate::image::{ImageReference, Repository};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -77,8 +80,8 @@ fn every_setting_is_read_and_the_first_entry_for_a_registry_counts() -> Result {
         (entry.requests_per_second, entry.timeout),
         (Some(0.5), Some(Duration::from_secs(90)))
     );
-    assert!(entry.token_hosts[1].matches_host("a.auth.example:8443"));
-    assert!(entry.blob_hosts[0].matches_host("blobs.example"));
+    assert!(entry.token_hosts[1].matches(&HostPort::parse("a.auth.example:8443", None)?));
+    assert!(entry.blob_hosts[0].matches(&HostPort::parse("blobs.example:443", None)?));
     let credentials: Vec<_> = entry
         .credentials
         .iter()
@@ -99,7 +102,8 @@ fn every_setting_is_read_and_the_first_entry_for_a_registry_counts() -> Result {
             Some(50)
         );
     }
-    assert!(read(folder.path(), "registries: []")??.entries().is_empty());
+    let none = read(folder.path(), "registries: []")??;
+    assert!(none.of("docker.io").is_none());
     Ok(())
 }
 
@@ -107,7 +111,6 @@ fn every_setting_is_read_and_the_first_entry_for_a_registry_counts() -> Result {
 fn mirrors_rewrite_whole_components_in_their_order() -> Result {
     let folder = tempfile::tempdir()?;
     let settings = read(folder.path(), ALL)??;
-    let entry = settings.of("registry.example:5000").ok_or("no entry")?;
     for (path, expected) in [
         (
             "team/app",
@@ -119,9 +122,13 @@ fn mirrors_rewrite_whole_components_in_their_order() -> Result {
         ),
         ("team-a/app", &["localhost:6000/team-a/app"]),
     ] {
-        let image = repository(&format!("registry.example:5000/{path}"))?;
-        let places: Vec<_> = entry
-            .mirrored(&image)
+        let image = Pull {
+            repository: repository(&format!("registry.example:5000/{path}"))?,
+            pullers: Arc::default(),
+        };
+        let places: Vec<_> = settings
+            .mirrors_of(&image)
+            .iter()
             .map(|place| place.to_string())
             .collect();
         assert_eq!(places, expected);

@@ -477,7 +477,7 @@ mod tests {
             config(&[("*.example", "docker"), ("other.example", "other")]),
         )?;
         Ok(CredentialSource::new(
-            RegistrySettings::read(&folder.join("registries.yaml"))?,
+            RegistrySettings::read(&folder.join("registries.yaml"))?.into(),
             Some(Box::new(Namespaces)),
             Some(folder.join("config.json")),
             Helpers::default(),
@@ -569,7 +569,7 @@ mod tests {
         let mut turn = source.turn(&image);
         let candidate = turn.next().await.ok_or("none")?;
         for kind in [
-            ErrorKind::NotFound,
+            ErrorKind::Timeout,
             ErrorKind::RateLimited,
             ErrorKind::Network,
         ] {

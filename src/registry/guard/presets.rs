@@ -9,7 +9,7 @@ use super::policy::HostPattern;
 struct Preset {
     /// What the registry's host looks like.
     registry: &'static [&'static str],
-    /// Where tokens come from, for crane or for a credential helper.
+    /// Where tokens come from.
     token_hosts: &'static [&'static str],
     /// Where blobs are redirected to.
     blob_hosts: &'static [&'static str],
@@ -33,23 +33,18 @@ const PRESETS: &[Preset] = &[
         token_hosts: &[],
         blob_hosts: &["pkg-containers.githubusercontent.com"],
     },
-    // Amazon's ECR; a helper asks its API and STS.
+    // Amazon's ECR.
     Preset {
         registry: &[
             "*.dkr.ecr.*.amazonaws.com",
             "*.dkr.ecr-fips.*.amazonaws.com",
         ],
-        token_hosts: &[
-            "api.ecr.*.amazonaws.com",
-            "ecr-fips.*.amazonaws.com",
-            "sts.*.amazonaws.com",
-            "sts.amazonaws.com",
-        ],
+        token_hosts: &[],
         blob_hosts: &["prod-*-starport-layer-bucket.s3.*.amazonaws.com"],
     },
     Preset {
         registry: &["*.dkr.ecr.*.amazonaws.com.cn"],
-        token_hosts: &["api.ecr.*.amazonaws.com.cn", "sts.*.amazonaws.com.cn"],
+        token_hosts: &[],
         blob_hosts: &["prod-*-starport-layer-bucket.s3.*.amazonaws.com.cn"],
     },
     Preset {
@@ -60,13 +55,13 @@ const PRESETS: &[Preset] = &[
     // Google's Container Registry and Artifact Registry.
     Preset {
         registry: &["gcr.io", "*.gcr.io", "*.pkg.dev"],
-        token_hosts: &["oauth2.googleapis.com"],
+        token_hosts: &[],
         blob_hosts: &["storage.googleapis.com"],
     },
     // Azure's.
     Preset {
         registry: &["*.azurecr.io", "*.*.geo.azurecr.io"],
-        token_hosts: &["login.microsoftonline.com"],
+        token_hosts: &[],
         blob_hosts: &["*.blob.core.windows.net", "*.*.data.azurecr.io"],
     },
     Preset {
