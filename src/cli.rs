@@ -8,10 +8,10 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::diff::ChangeKind;
-use crate::image::Platform;
+use crate::image::{ImageReference, Platform};
 use crate::os::LayerPolicy;
 use crate::registry::guard::HostPort;
-use crate::registry::pattern::RegistryPattern;
+use crate::registry::pattern::{AllowedRegistries, RegistryPattern};
 use crate::report::Scope;
 use crate::storage::{
     Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
@@ -272,6 +272,16 @@ pub struct RegistryArgs {
     pub registry_concurrency: Option<u16>,
 }
 
+impl RegistryArgs {
+    /// Which registries are asked.
+    pub fn allowed(&self) -> AllowedRegistries {
+        AllowedRegistries {
+            allow: self.allow_registry.clone(),
+            deny: self.deny_registry.clone(),
+        }
+    }
+}
+
 /// Whose pull secrets are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PullSecretsOf {
@@ -285,6 +295,12 @@ pub enum PullSecretsOf {
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// An image: which credentials, mirrors and hosts are used for it, and whether that works
+    #[arg(value_name = "IMAGE")]
+    pub image: Option<ImageReference>,
+    /// How the answers are printed
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
     /// Where the snapshot would write.
     #[command(flatten)]
     pub store: StoreArgs,
@@ -294,9 +310,9 @@ pub struct CheckArgs {
     /// What it would inspect with.
     #[command(flatten)]
     pub crane: CraneArgs,
-    /// How the answers are printed
-    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
-    pub format: TableFormat,
+    /// Which registries, and with whose credentials.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
 }
 
 /// How a table is printed.

@@ -347,3 +347,75 @@ fn settings_that_are_wrong_end_the_run_with_2_before_any_work() -> Result {
     }
     Ok(())
 }
+
+#[test]
+fn check_tells_whose_credentials_mirrors_and_hosts_an_image_takes() -> Result {
+    let site = Site::new(&["ada", "bob"], &["team/app"])?;
+    let host = site.registry.address.clone();
+    site.write("user", "bob")?;
+    site.write("password", "wrong")?;
+    let settings = format!(
+        "registries:\n- host: {host}\n  credentials:\n  - username_file: {folder}/user\n    password_file: {folder}/password\n- host: origin.example\n  mirrors:\n  - location: {host}/team\n",
+        folder = site.folder.path().display()
+    );
+    let settings = site.write("registries.yaml", &settings)?;
+    let config = docker_config(&[(&host, "ada", &password("ada"))]).to_string();
+    let config = site.write("auth.json", &config)?;
+    let check = |image: &str, arguments: &[&str]| -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
+        command
+            .args(["check", image, "--cluster-name", "a", "--crane"])
+            .arg(&site.crane)
+            .args(["--registries", &settings])
+            .args(["--store".as_ref(), site.path("store").as_os_str()])
+            .args(arguments)
+            .env("SSL_CERT_FILE", site.registry.authority())
+            .env("KUBECONFIG", site.path("none"))
+            .env("HOME", site.path("home"))
+            .env("REGISTRY_AUTH_FILE", &config);
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+        assert!(!said.contains(SECRET) && !said.contains("wrong"), "{said}");
+        Ok((output.status.code(), said))
+    };
+    let expect = |said: &str, lines: &[&str]| {
+        for line in lines {
+            assert!(said.contains(line), "{line}\n{said}");
+        }
+    };
+
+    let image = site.image("team/app");
+    let (_, said) = check(&image, &[])?;
+    let refused = format!(
+        "warning request     {host} with a credential of --registries, by way of {host}: {host} wants other credentials"
+    );
+    let taken =
+        format!("ok      request     {host} with the Docker configuration, by way of {host}\n");
+    expect(
+        &said,
+        &[
+            &format!("ok      image       {image}, which no pod runs: as linux/amd64"),
+            &refused,
+            &taken,
+            "ok      inspection  linux/amd64, sha256:",
+            ": Debian GNU/Linux",
+        ],
+    );
+
+    let (_, said) = check("origin.example/app:1", &[])?;
+    expect(
+        &said,
+        &[&taken, &format!(", from {host}: Debian GNU/Linux")],
+    );
+
+    let (code, said) = check(&image, &["--deny-registry", &host])?;
+    expect(
+        &said,
+        &[&format!(
+            "FAILED  inspection  linux/amd64: policy: {host} is refused by --deny-registry: it was not asked"
+        )],
+    );
+    assert_eq!(code, Some(1), "{said}");
+    assert!(!said.contains("request"), "{said}");
+    Ok(())
+}

@@ -1,5 +1,6 @@
 //! `check`: what a snapshot would meet, before the night instead of during it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -7,20 +8,31 @@ use chrono::Utc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, cluster_name, connect, open_store};
-use crate::cli::{CheckArgs, TableFormat};
+use super::check_image::check_image;
+use super::{
+    Outcome, UsageError, cluster_name, connect, credentials, open_store, registry_settings,
+    start_crane,
+};
+use crate::cli::{CheckArgs, PullSecretsOf, TableFormat};
+use crate::cluster::{Cluster, in_cluster};
 use crate::history;
+use crate::os::ScanLimits;
 use crate::pod::{Node, Pod};
 use crate::registry::guard::Rules;
-use crate::registry::source::CredentialSource;
+use crate::registry::settings::RegistrySettings;
+use crate::registry::source::{CredentialSource, TenantCredentials};
 use crate::registry::{Crane, CraneSettings};
-use crate::report::plain;
+use crate::report::{Scope, plain};
+use crate::snapshot::{ClusterSnapshot, RowOptions};
 use crate::storage::{ClusterName, Format, RunId, RunKey, Store};
+
+/// Pull secrets that are named one by one.
+const MAX_PROBLEMS: usize = 20;
 
 /// How one check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+pub(super) enum Status {
     Ok,
     /// A snapshot would work, and know less.
     Warning,
@@ -28,9 +40,9 @@ enum Status {
 }
 
 #[derive(Debug, Serialize)]
-struct Answer {
+pub(super) struct Answer {
     check: &'static str,
-    status: Status,
+    pub(super) status: Status,
     /// What was seen; of a failure, also what to do.
     detail: String,
 }
@@ -39,8 +51,28 @@ struct Answer {
 pub async fn check(arguments: &CheckArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let store = open_store(&arguments.store).await?;
     let name = cluster_name(&arguments.cluster)?;
-    let mut answers = check_cluster(arguments).await;
-    answers.push(check_crane(arguments).await);
+    let registries = registry_settings(&arguments.registry)?;
+    let scope = arguments.cluster.scope();
+    let cluster = connect(&arguments.cluster).await;
+    let mut answers = check_cluster(&cluster, &scope).await;
+    let cluster = cluster.ok();
+    let credentials = credentials(&arguments.registry, &registries, cluster.as_ref())?;
+    let snapshot = match &cluster {
+        Some(cluster) if needs_pods(arguments) => {
+            let listed = cluster.snapshot(scope, RowOptions::default()).await;
+            listed.ok()
+        }
+        _ => None,
+    };
+    if let (Some(cluster), Some(snapshot)) = (&cluster, &snapshot) {
+        answers.extend(check_pull_secrets(arguments, cluster, snapshot).await);
+    }
+    let (crane, found) = check_crane(arguments, credentials, registries, cluster.as_ref()).await;
+    answers.push(found);
+    if let (Some(image), Some(crane)) = (&arguments.image, crane) {
+        let allowed = arguments.registry.allowed();
+        answers.extend(check_image(image, crane, allowed, snapshot).await?);
+    }
     answers.extend(check_store(store.as_ref(), &name).await);
 
     let failed = answers.iter().any(|answer| answer.status == Status::Failed);
@@ -72,28 +104,35 @@ pub async fn check(arguments: &CheckArgs, out: &mut dyn Write) -> anyhow::Result
     })
 }
 
-fn answer<E: Into<anyhow::Error>>(check: &'static str, result: Result<String, E>) -> Answer {
-    let (status, detail) = match result {
-        Ok(detail) => (Status::Ok, detail),
-        Err(error) => (Status::Failed, format!("{:#}", error.into())),
-    };
-    let detail = plain(&detail).into_owned();
-    Answer {
-        check,
-        status,
-        detail,
+impl Answer {
+    pub(super) fn new(check: &'static str, status: Status, detail: &str) -> Self {
+        let detail = plain(detail).into_owned();
+        Self {
+            check,
+            status,
+            detail,
+        }
     }
 }
 
-async fn check_cluster(arguments: &CheckArgs) -> Vec<Answer> {
-    let scope = arguments.cluster.scope();
-    let cluster = match connect(&arguments.cluster).await {
+fn answer<E: Into<anyhow::Error>>(check: &'static str, result: Result<String, E>) -> Answer {
+    match result {
+        Ok(detail) => Answer::new(check, Status::Ok, &detail),
+        Err(error) => Answer::new(check, Status::Failed, &format!("{:#}", error.into())),
+    }
+}
+
+async fn check_cluster(cluster: &Result<Cluster, UsageError>, scope: &Scope) -> Vec<Answer> {
+    let cluster = match cluster {
         Ok(cluster) => cluster,
-        Err(error) => return vec![answer("pods", Err::<String, _>(error))],
+        Err(error) => {
+            let message = anyhow::anyhow!("{error}");
+            return vec![answer("pods", Err(message))];
+        }
     };
-    let pods = cluster.may_list::<Pod>(&scope).await;
+    let pods = cluster.may_list::<Pod>(scope).await;
     let pods = answer("pods", pods.map(|()| "can be listed".into()));
-    let mut nodes = match cluster.may_list::<Node>(&scope).await {
+    let mut nodes = match cluster.may_list::<Node>(scope).await {
         Err(failure) if failure.is_forbidden() => Answer {
             status: Status::Warning,
             ..answer("nodes", Err::<String, _>(failure))
@@ -108,26 +147,69 @@ async fn check_cluster(arguments: &CheckArgs) -> Vec<Answer> {
     vec![pods, nodes]
 }
 
-async fn check_crane(arguments: &CheckArgs) -> Answer {
+/// Whether the pods themselves are of interest, not only whether they may be listed.
+fn needs_pods(arguments: &CheckArgs) -> bool {
+    arguments.image.is_some() || arguments.registry.pull_secrets == PullSecretsOf::Namespace
+}
+
+/// Gets what a snapshot would get; what cannot be had is a warning, since other credentials may do.
+async fn check_pull_secrets(
+    arguments: &CheckArgs,
+    cluster: &Cluster,
+    snapshot: &ClusterSnapshot,
+) -> Vec<Answer> {
+    if arguments.registry.pull_secrets != PullSecretsOf::Namespace {
+        return Vec::new();
+    }
+    let secrets = cluster.pull_secrets();
+    let pullers: BTreeSet<_> = snapshot.containers.iter().map(|row| &row.puller).collect();
+    let mut problems = BTreeSet::new();
+    for puller in &pullers {
+        problems.extend(secrets.keyring(puller).await.problems);
+    }
+    if problems.is_empty() {
+        let detail = format!("those of {} kinds of pods could be had", pullers.len());
+        return vec![Answer::new("pull secrets", Status::Ok, &detail)];
+    }
+    let shown = problems.iter().take(MAX_PROBLEMS);
+    let mut answers: Vec<_> = shown
+        .map(|problem| Answer::new("pull secrets", Status::Warning, problem))
+        .collect();
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    if more > 0 {
+        let detail = format!("and {more} more: --namespace shows one namespace's");
+        answers.push(Answer::new("pull secrets", Status::Warning, &detail));
+    }
+    answers
+}
+
+async fn check_crane(
+    arguments: &CheckArgs,
+    credentials: CredentialSource,
+    registries: Arc<RegistrySettings>,
+    cluster: Option<&Cluster>,
+) -> (Option<Crane>, Answer) {
+    let rules = Rules::of_this_place(
+        in_cluster(),
+        arguments.registry.allow_host.clone(),
+        cluster.and_then(Cluster::api_server),
+    );
     let settings = CraneSettings {
         program: arguments.crane.crane.clone(),
         timeout: arguments.crane.crane_timeout,
-        max_layer_bytes: 0,
+        max_layer_bytes: ScanLimits::default().max_compressed_bytes,
         concurrency: 1,
-        rules: Rules::default(),
-        registries: Arc::default(),
+        rules: rules.await,
+        registries,
     };
-    let crane = Crane::find(
-        settings,
-        CredentialSource::default(),
-        CancellationToken::new(),
-    )
-    .await;
     let program = arguments.crane.crane.display();
-    answer(
-        "crane",
-        crane.map(|crane| format!("{} ({program})", crane.version())),
-    )
+    match start_crane(settings, credentials, CancellationToken::new()).await {
+        Ok(crane) => {
+            let detail = format!("{} ({program})", crane.version());
+            (Some(crane), Answer::new("crane", Status::Ok, &detail))
+        }
+        Err(error) => (None, answer("crane", Err(error))),
+    }
 }
 
 /// Writing is tried where tonight's run of this cluster would write: rights may end at its part.

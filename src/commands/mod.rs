@@ -1,6 +1,7 @@
 //! One file a subcommand; each reads as the sentence that it performs.
 
 mod check;
+mod check_image;
 mod diff;
 mod eol;
 mod get;

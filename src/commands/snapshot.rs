@@ -24,7 +24,6 @@ use crate::inspect::{Inspector, InspectorSettings, Plan, join};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
 use crate::registry::guard::Rules;
-use crate::registry::pattern::AllowedRegistries;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::{Crane, CraneSettings};
 use crate::report::{
@@ -55,10 +54,10 @@ pub async fn snapshot(
         .trunc_subsecs(0);
     let source = match arguments.pods.as_deref() {
         Some(pods) => Source::Read(read_pods(pods, arguments)?),
-        None => Source::Live(connect(&arguments.cluster).await?),
+        None => Source::Live(Box::new(connect(&arguments.cluster).await?)),
     };
     let live = match &source {
-        Source::Live(cluster) => Some(cluster),
+        Source::Live(cluster) => Some(&**cluster),
         Source::Read(_) => None,
     };
     let registries = registry_settings(&arguments.registry)?;
@@ -160,7 +159,7 @@ pub async fn snapshot(
 /// Where the pods come from: a file that was read, or a cluster that is still to be listed.
 enum Source {
     Read(ClusterSnapshot),
-    Live(Cluster),
+    Live(Box<Cluster>),
 }
 
 fn row_options(arguments: &SnapshotArgs) -> RowOptions {
@@ -197,10 +196,7 @@ fn inspector_settings(
             ..ScanLimits::default()
         },
         concurrency: arguments.concurrency.into(),
-        allowed: AllowedRegistries {
-            allow: arguments.registry.allow_registry.clone(),
-            deny: arguments.registry.deny_registry.clone(),
-        },
+        allowed: arguments.registry.allowed(),
         registry_concurrency: arguments.registry.registry_concurrency.map(Into::into),
         eol,
         eol_warn_days: arguments.eol_warn_days,

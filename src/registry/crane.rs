@@ -9,20 +9,23 @@ use std::time::Duration;
 
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::InspectError;
 use super::access::Access;
 use super::classify::{classify, guarded, is_overload};
-use super::credentials::{Credential, render_config};
-use super::guard::{Guard, Pass, Rules, SystemResolver, Upstream, UpstreamError, check_name};
+use super::credentials::render_config;
+use super::guard::{
+    Guard, HostPort, Pass, Rules, SystemResolver, Upstream, UpstreamError, Verdict, check_name,
+};
 use super::manners::{Leave, Manners, Reply, Sign};
 use super::process::{Ended, Limits, Outcome, run};
 use super::sandbox::{self, Confinement};
 use super::scratch::Scratch;
 use super::settings::RegistrySettings;
-use super::source::CredentialSource;
+use super::source::{Candidate, CredentialSource, Stage};
 use crate::report::ErrorKind;
 
 /// What a process may use of the network besides the content that it is for: TLS, tokens, answers that
@@ -87,7 +90,23 @@ pub struct Crane {
     permits: Semaphore,
     manners: Manners,
     registries: Mutex<HashMap<Arc<str>, Arc<Access>>>,
+    attempts: Option<UnboundedSender<Attempt>>,
     version: String,
+}
+
+/// A process that asked a registry, for `check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The registry or mirror.
+    pub registry: Arc<str>,
+    /// Where its credential came from.
+    pub stage: Stage,
+    /// The helper that gave it.
+    pub helper: Option<Arc<str>>,
+    /// Hosts that were connected to, in their order; one on this machine is asked without the guard.
+    pub hosts: Vec<HostPort>,
+    /// What came of it.
+    pub error: Option<InspectError>,
 }
 
 /// What crane is run for.
@@ -97,7 +116,7 @@ pub(super) struct Task<'a> {
     /// How that is reached.
     pub(super) access: &'a Access,
     /// The credential that it gets.
-    pub(super) credential: Option<&'a Credential>,
+    pub(super) candidate: &'a Candidate,
     /// crane's subcommand.
     pub(super) verb: &'static str,
     /// What it asks for.
@@ -138,6 +157,7 @@ impl Crane {
             permits: Semaphore::new(settings.concurrency),
             manners: Manners::default(),
             registries: Mutex::default(),
+            attempts: None,
             settings,
             stop,
             version: String::new(),
@@ -166,6 +186,13 @@ impl Crane {
         }
         crane.version = version;
         Ok(crane)
+    }
+
+    /// Tells from now on what it does.
+    pub fn traced(mut self) -> (Self, UnboundedReceiver<Attempt>) {
+        let (sender, receiver) = unbounded_channel();
+        self.attempts = Some(sender);
+        (self, receiver)
     }
 
     /// What crane calls its version.
@@ -221,7 +248,7 @@ impl Crane {
             let message = "the registry's name is none that can be asked: correct the image";
             InspectError::new(ErrorKind::Invalid, message)
         })?;
-        pass.has_credential = task.credential.is_some();
+        pass.has_credential = task.candidate.credential.is_some();
         pass.plain_http = task.access.is_insecure;
         pass.extra.extend_from_slice(&task.access.hosts);
         check_name(self.guard.rules(), &pass, &pass.registry, false).map_err(|refusal| {
@@ -266,7 +293,7 @@ impl Crane {
         };
         let ran = async {
             let ticket = self.guard.admit(pass.clone())?;
-            let config = render_config(task.registry, task.credential);
+            let config = render_config(task.registry, task.candidate.credential.as_deref());
             let config = self.scratch.config(&config)?;
             let mut command = self.command(&[task.verb]);
             if task.access.is_insecure {
@@ -284,29 +311,37 @@ impl Crane {
             }
             let confinement = self.confinement(pass);
             let outcome = run(command, confinement, task.limits, &self.stop, read).await?;
-            Ok::<_, std::io::Error>((outcome, ticket.verdict()))
+            Ok::<_, std::io::Error>((outcome, ticket))
         };
-        let (outcome, verdict) = match ran.await {
+        let (outcome, ticket) = match ran.await {
             Ok(ran) => ran,
             Err(error) => {
                 tracing::warn!(%error, "crane could not be run");
                 return failed(internal("crane could not be run: see the log"));
             }
         };
-        let (error, is_overload) = match (outcome.ended, verdict) {
-            (Some(reason), _) => (ended(reason, task), false),
-            // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
-            (None, _) if outcome.status.success() || !outcome.read_to_end => {
-                return (Ok(outcome), Sign::Alive);
+        let (error, is_overload) = judge(task, &outcome, ticket.verdict());
+        if let Some(attempts) = &self.attempts {
+            // Nobody listens any more: nothing is lost.
+            let _ = attempts.send(Attempt {
+                registry: Arc::clone(task.registry),
+                stage: task.candidate.stage,
+                helper: task.candidate.helper.clone(),
+                hosts: if pass.registry.is_past_proxies() {
+                    vec![pass.registry.clone()]
+                } else {
+                    ticket.hosts()
+                },
+                error: error.clone(),
+            });
+        }
+        match error {
+            None => (Ok(outcome), Sign::Alive),
+            Some(error) => {
+                let sign = Sign::of(&error, is_overload);
+                (Err(error), sign)
             }
-            (None, Some(verdict)) => (guarded(task.registry, &verdict, &outcome.stderr), false),
-            (None, None) => {
-                let stderr = &outcome.stderr;
-                (classify(task.registry, stderr), is_overload(stderr))
-            }
-        };
-        let sign = Sign::of(&error, is_overload);
-        (Err(error), sign)
+        }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -327,6 +362,22 @@ impl Crane {
         let is_direct = pass.registry.is_past_proxies();
         let port = if is_direct { pass.registry.port } else { guard };
         Confinement::Ports([guard, port])
+    }
+}
+
+/// What became of a process, and whether its registry has too much to do.
+fn judge<T>(
+    task: &Task<'_>,
+    outcome: &Outcome<T>,
+    verdict: Option<Verdict>,
+) -> (Option<InspectError>, bool) {
+    let stderr = &outcome.stderr;
+    match (outcome.ended, verdict) {
+        (Some(reason), _) => (Some(ended(reason, task)), false),
+        // A reader that stopped early ends crane by SIGPIPE; that is no failure of the registry.
+        (None, _) if outcome.status.success() || !outcome.read_to_end => (None, false),
+        (None, Some(verdict)) => (Some(guarded(task.registry, &verdict, stderr)), false),
+        (None, None) => (Some(classify(task.registry, stderr)), is_overload(stderr)),
     }
 }
 

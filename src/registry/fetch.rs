@@ -106,11 +106,10 @@ impl Crane {
         let access = self.access(&pull.registry)?;
         let mut turn = self.credentials.turn(pull);
         while let Some(candidate) = self.next(&mut turn).await {
-            let credential = candidate.credential.as_deref();
             let task = Task {
                 registry: &pull.registry,
                 access: &access,
-                credential,
+                candidate: &candidate,
                 verb: request.verb(),
                 reference: request.reference(pull),
                 limits: request.limits(access.timeout, self.settings.max_layer_bytes),
@@ -153,7 +152,7 @@ fn within_budget(task: &Task<'_>, request: Request<'_>) -> Result<(), InspectErr
     };
     if task
         .access
-        .may_ask_for_manifest(task.credential.is_some(), child)
+        .may_ask_for_manifest(task.candidate.credential.is_some(), child)
     {
         return Ok(());
     }

@@ -21,7 +21,7 @@ mod settings_tests;
 pub mod source;
 
 pub use classify::classify;
-pub use crane::{Crane, CraneError, CraneSettings};
+pub use crane::{Attempt, Crane, CraneError, CraneSettings};
 
 use std::io::Read;
 use std::sync::Arc;

@@ -57,6 +57,17 @@ pub enum Stage {
     Anonymous,
 }
 
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Settings => "a credential of --registries",
+            Self::PullSecrets => "a pull secret",
+            Self::DockerConfig => "the Docker configuration",
+            Self::Anonymous => "no credential",
+        })
+    }
+}
+
 impl Stage {
     const ALL: [Self; 4] = [
         Self::Settings,
@@ -74,7 +85,7 @@ pub struct Candidate {
     /// None is anonymous.
     pub credential: Option<Arc<Credential>>,
     /// The helper that gave it.
-    helper: Option<Arc<str>>,
+    pub helper: Option<Arc<str>>,
 }
 
 /// The credentials of tenants, behind whatever keeps them.

@@ -130,6 +130,11 @@ impl Ticket {
         self.visit.verdict()
     }
 
+    /// The hosts that were reached, in their order.
+    pub fn hosts(&self) -> Vec<HostPort> {
+        self.visit.hosts()
+    }
+
     /// Bytes that went through, in both directions.
     pub fn bytes(&self) -> u64 {
         self.visit.bytes()

@@ -109,10 +109,15 @@ async fn open(host: &HostPort, visit: &Visit, shared: &Shared) -> Result<Box<dyn
     // A company's proxy resolves the name itself; it is outside, and reaches nothing of ours.
     if let Some(proxy) = shared.upstream.proxy_for(host, false) {
         let tunnel = shared.upstream.tunnel(&proxy, host).await;
-        return tunnel.map_err(unreachable);
+        let stream = tunnel.map_err(unreachable)?;
+        visit.note_host(host);
+        return Ok(stream);
     }
     let addresses = resolve(host, false, visit, shared).await?;
-    connect(&addresses, host.port).await.map_err(unreachable)
+    let connected = connect(&addresses, host.port).await;
+    let stream = connected.map_err(unreachable)?;
+    visit.note_host(host);
+    Ok(stream)
 }
 
 /// Any other method: plain HTTP, one request a connection.
@@ -145,6 +150,7 @@ async fn pass_on(
         let connected = connect(&addresses, host.port).await;
         connected.map_err(|_| unreachable())?
     };
+    visit.note_host(&host);
     let io = TokioIo::new(counted(stream, visit));
     let handshake = hyper::client::conn::http1::handshake(io).await;
     let (mut sender, connection) = handshake.map_err(|_| unreachable())?;

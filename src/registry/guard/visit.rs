@@ -16,6 +16,8 @@ use super::upstream::Stream;
 
 /// A process that tries more than this has shown what it is.
 const MAX_VERDICTS: usize = 16;
+/// Hosts that are remembered of a process.
+const MAX_HOSTS: usize = 16;
 
 /// What went wrong on the way, for the process's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(super) struct Visit {
     pub(super) pass: Pass,
     bytes: AtomicU64,
     verdicts: Mutex<Vec<Verdict>>,
+    /// Those that a connection was made to, in their order.
+    hosts: Mutex<Vec<HostPort>>,
     /// Cancelled when the process has ended: nobody goes on with its connections.
     pub(super) over: CancellationToken,
 }
@@ -45,6 +49,7 @@ impl Visit {
             pass,
             bytes: AtomicU64::new(0),
             verdicts: Mutex::default(),
+            hosts: Mutex::default(),
             over: CancellationToken::new(),
         }
     }
@@ -54,6 +59,17 @@ impl Visit {
         if !verdicts.contains(&verdict) && verdicts.len() < MAX_VERDICTS {
             verdicts.push(verdict);
         }
+    }
+
+    pub(super) fn note_host(&self, host: &HostPort) {
+        let mut hosts = lock(&self.hosts);
+        if !hosts.contains(host) && hosts.len() < MAX_HOSTS {
+            hosts.push(host.clone());
+        }
+    }
+
+    pub(super) fn hosts(&self) -> Vec<HostPort> {
+        lock(&self.hosts).clone()
     }
 
     pub(super) fn bytes(&self) -> u64 {
