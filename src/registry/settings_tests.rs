@@ -394,3 +394,32 @@ fn the_schema_takes_what_the_program_takes() -> Result {
     assert!(!validator.is_valid(&typo));
     Ok(())
 }
+
+#[test]
+fn the_example_of_the_docs_is_read() -> Result {
+    let folder = tempfile::tempdir()?;
+    let docs = include_str!("../../docs/registries.md");
+    let example = docs
+        .split("```")
+        .nth(1)
+        .and_then(|it| it.strip_prefix("yaml\n"));
+    let example = example.ok_or("no example")?;
+    fs::create_dir(folder.path().join("ci"))?;
+    for name in ["username", "password"] {
+        fs::write(folder.path().join("ci").join(name), "x")?;
+    }
+    let example = example.replace("/etc/image-census", &folder.path().display().to_string());
+    // A bundle is tried by the tests with registries of their own.
+    let lines: Vec<_> = example
+        .lines()
+        .filter(|line| !line.contains("ca_bundle"))
+        .collect();
+    let example = lines.join("\n");
+    let settings = read(folder.path(), &example)??;
+    assert!(
+        settings
+            .of("lab.example:5000")
+            .is_some_and(|entry| entry.insecure)
+    );
+    Ok(())
+}
