@@ -49,6 +49,12 @@ const DEBIAN: Answer = Answer {
     says: "",
 };
 
+/// A layer was not read, on its history's word.
+const UNREAD: Answer = Answer {
+    certain: false,
+    ..DEBIAN
+};
+
 /// All was read, and no release file is there that a running container could open.
 const NONE: Answer = Answer {
     distribution: " ",
@@ -122,8 +128,13 @@ fn unpacking(add: &mut impl FnMut(&'static str, Built, Answer)) {
     );
     add(
         "10 GB of zeros in a layer above Debian's",
-        image([debian(), zeros(gzip()).layer(made)]),
+        image([debian(), zeros(gzip()).layer("RUN apt-get upgrade")]),
         left_after_debian(RATIO),
+    );
+    add(
+        "the same of a history that says it is elsewhere",
+        image([debian(), zeros(gzip()).layer(made)]),
+        UNREAD,
     );
     let zstd = Pieces::new(Compression::Zstd);
     add(
@@ -167,21 +178,21 @@ fn counting(add: &mut impl FnMut(&'static str, Built, Answer)) {
         million(EntryType::Regular, "srv/files/", ""),
         DEBIAN,
     );
+    let links = Pieces::new(Compression::Zstd).members(EntryType::Symlink, "", "", 400_000);
     add(
-        "1,000,000 links",
-        million(EntryType::Symlink, "", ""),
-        DEBIAN,
-    );
-    let links = Pieces::new(Compression::Zstd).members(EntryType::Symlink, "", "", 1_000_000);
-    add(
-        "1,000,000 short links in zstd with its widest window",
+        "400,000 short links in zstd with its widest window",
         image([links
             .entries(&distributions::debian_12())
             .layer("COPY rootfs /")]),
         DEBIAN,
     );
-    let texts = (0..127).map(|layer| bombs::release_files(layer, 11));
-    add("127 layers of long release files", image(texts), NONE);
+    for (name, count) in [
+        ("127 layers with as much text as a layer may have", 11),
+        ("127 layers with more text than a layer may have", 12),
+    ] {
+        let layers = (0..127).map(|layer| bombs::release_files(layer, count));
+        add(name, image(layers), left("too much text in release files"));
+    }
     let number = |layer: usize| Layer::new("COPY file /srv/").file("srv/number", layer.to_string());
     add(
         "500 layers, the release file in the last",
@@ -283,8 +294,12 @@ fn writing(add: &mut impl FnMut(&'static str, Built, Answer)) {
     );
     add(
         "an os-release of 5 MB",
-        image([Layer::new("x").file("etc/os-release", long)]),
-        left(RELEASE_FILE),
+        image([Layer::new("COPY os-release /etc/").file("etc/os-release", long)]),
+        // All was read, and no layer can change it: it will not be known.
+        Answer {
+            certain: true,
+            ..left(RELEASE_FILE)
+        },
     );
 }
 
