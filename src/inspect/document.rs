@@ -201,3 +201,35 @@ pub(super) fn not_an_image(kind: Option<&str>) -> InspectError {
         format!("this is {what}, not an image: correct the pod's image"),
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+mod tests {
+    use super::*;
+
+    fn labels(text: &str) -> Vec<String> {
+        let labels: Labels = serde_json::from_str(text).unwrap();
+        labels.0.into_keys().collect()
+    }
+
+    #[test]
+    fn labels_that_are_looked_at_are_kept_and_no_others() {
+        let title = "org.opencontainers.image.title";
+        let text = format!(r#"{{"a":"b","{title}":"x","{ATTESTATION}":"y"}}"#);
+        assert_eq!(labels(&text), [title, ATTESTATION]);
+        assert!(serde_json::from_str::<Labels>(r#"{"a":1}"#).is_err());
+
+        let many: Vec<_> = (0..2_000)
+            .map(|n| format!(r#""{OCI_LABELS}{n}":"""#))
+            .collect();
+        assert_eq!(labels(&format!("{{{}}}", many.join(","))).len(), MAX_LABELS);
+    }
+
+    #[test]
+    fn a_history_that_is_implausibly_long_is_none() {
+        for (steps, kept) in [(3, 3), (MAX_HISTORY, MAX_HISTORY), (MAX_HISTORY + 1, 0)] {
+            let text = format!("[{}]", vec![r#"{"created_by":"x"}"#; steps].join(","));
+            assert_eq!(serde_json::from_str::<Steps>(&text).unwrap().0.len(), kept);
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! a later entry of the same layer may be written through one. What the layers below hold is not
 //! known here: overlayfs unpacks each layer into a directory of its own, and so does this.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Entry, LayerFinding, ScanRequest};
@@ -43,6 +44,8 @@ pub(super) struct LayerTree<'a> {
     link_bytes: usize,
     late_link_bytes: usize,
     captured_bytes: usize,
+    /// Parts of paths and of link targets that were looked at.
+    walked: Cell<u64>,
 }
 
 impl<'a> LayerTree<'a> {
@@ -56,6 +59,7 @@ impl<'a> LayerTree<'a> {
             link_bytes: 0,
             late_link_bytes: 0,
             captured_bytes: 0,
+            walked: Cell::new(0),
         }
     }
 
@@ -78,6 +82,11 @@ impl<'a> LayerTree<'a> {
     /// Paths, text and targets held, in bytes.
     pub(super) fn captured_bytes(&self) -> usize {
         self.captured_bytes
+    }
+
+    /// Parts of paths and of link targets looked at so far: what the members' names cost in time.
+    pub(super) fn walked(&self) -> u64 {
+        self.walked.get()
     }
 
     fn insert_node(&mut self, path: &str, node: Entry) {
@@ -221,6 +230,7 @@ impl<'a> LayerTree<'a> {
         let plain = ancestors(directory).chain((!directory.is_empty()).then_some(directory));
         let mut has_link = false;
         for step in plain {
+            self.walked.update(|parts| parts + 1);
             match self.nodes.get(step) {
                 None if !self.links.contains_key(step) => {}
                 Some(Entry::Directory | Entry::OpaqueDirectory) => {}
@@ -242,6 +252,7 @@ impl<'a> LayerTree<'a> {
         let mut path = String::new();
         let mut followed = 0;
         while let Some(part) = rest.pop() {
+            self.walked.update(|parts| parts + 1);
             match part.as_str() {
                 "" | "." => continue,
                 ".." => {
