@@ -26,7 +26,7 @@ use serde_json::Value;
 use tar::EntryType;
 
 /// No run may take longer. The program's own limits for a layer are its pace and half an hour.
-const BOUND: Duration = Duration::from_secs(120);
+const BOUND: Duration = Duration::from_secs(300);
 
 /// What an image may cost above a small healthy one, in KiB.
 const MEMORY_KIB: u64 = 64 * 1024;
