@@ -268,6 +268,7 @@ impl<R: Registry> Inspector<R> {
         let history: Vec<_> = configuration
             .history
             .unwrap_or_default()
+            .0
             .into_iter()
             .map(|entry| HistoryEntry {
                 created_by: entry.created_by,
