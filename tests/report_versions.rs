@@ -173,7 +173,7 @@ fn version_1_0_is_reused_and_its_signature_holds() -> Result {
     let store = store_of("1.0")?;
     for run in [FIRST, SECOND] {
         reseal(&store.root(), run, |report| {
-            report["versions"]["detection_rules"] = rules.clone()
+            report["versions"]["detection_rules"] = rules.clone();
         })?;
     }
     next_night(&store, "2026-11-25T02:00:00Z", &[])?;

@@ -694,7 +694,7 @@ fn all_distrusted() -> Vec<Distrusted> {
         ),
         distrusted("other detection rules", "", |root, run| {
             reseal(root, run, |report| {
-                report["versions"]["detection_rules"] = json!(999)
+                report["versions"]["detection_rules"] = json!(999);
             })
         }),
         distrusted("facts of tomorrow", "", |root, run| {
@@ -913,7 +913,7 @@ fn two_clusters_of_one_name_do_not_share_what_they_know() -> Result {
     site.night(&store, &night(2, 0), &[site.running("shop/a:1")], &[])?;
     let run = newest(&store.root())?;
     reseal(&store.root(), &run, |report| {
-        report["cluster_id"] = json!("0".repeat(64))
+        report["cluster_id"] = json!("0".repeat(64));
     })?;
 
     // A cluster without a pod: what it knows is what it carries.
