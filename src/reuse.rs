@@ -5,7 +5,7 @@
 //! are `ok`, of the current detection rules and not too old; each digest is renewed at an age of its
 //! own, so that renewals spread over the nights. Whether a report is to be trusted is not known here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -162,19 +162,24 @@ impl Knowledge {
 
     /// The known images that none of tonight's tells about, so that tomorrow knows them too.
     pub fn carried(&self, tonight: &[ImageRecord]) -> Vec<ImageRecord> {
-        let told: std::collections::HashSet<_> = tonight
+        // By either digest: an index that nobody names tonight is carried beside its manifest, since
+        // some nodes name the one and some the other.
+        let told: HashSet<_> = tonight
             .iter()
             .filter(|image| image.inspection_status == InspectionStatus::Ok)
-            .filter_map(|image| Some((image.manifest_digest?, &image.platform)))
+            .flat_map(|image| {
+                let digests = [image.digest, image.manifest_digest].into_iter().flatten();
+                digests.map(|digest| (digest, &image.platform))
+            })
             .collect();
         let mut carried = BTreeMap::new();
         for known in self.images.values() {
             let record = &known.record;
-            let Some(manifest) = record.manifest_digest else {
+            let Some(digest) = record.digest else {
                 continue;
             };
-            if !told.contains(&(manifest, &record.platform)) {
-                let key = (record.digest, manifest, Arc::clone(&record.platform));
+            if !told.contains(&(digest, &record.platform)) {
+                let key = (digest, record.manifest_digest, Arc::clone(&record.platform));
                 carried.insert(key, record.as_ref().clone());
             }
         }

@@ -746,7 +746,7 @@ fn every_diff_of_a_month_is_as_the_table_says() -> Result {
         expect_stored_diffs(store, ids)?;
         expect_lists(store, ids)?;
     }
-    // What nobody knew in a cut-off run, and the whole of both stores.
+    // Whatever the nights held, the files are as the schemas say.
     let folder = &stores[0];
     let files: usize = RUNS.len() * 5 - 2;
     expect_valid(&folder.root(), files)?;

@@ -252,6 +252,18 @@ fn the_second_night_makes_no_request_and_its_rows_are_those_of_the_first() -> Re
     );
     pods.truncate(pods.len() - tags.len());
 
+    // A node that reports the platform's manifest, where another reported the index: the same image,
+    // and the index is known the night after, too.
+    let index = &site.images["shop/frontend:3.1.0"];
+    let digest = index.platform("linux", "amd64").digest();
+    assert_ne!(digest, index.digest());
+    for (hour, digest) in [(1, digest), (2, index.digest())] {
+        let pod = site.running_as("shop/frontend:3.1.0", digest);
+        let same = site.night(&folder, &night(4, hour), &[pod], &[])?;
+        assert_eq!(same.requests, Vec::<String>::new());
+        assert_eq!(same.rows[0]["digest"], digest);
+    }
+
     // Nobody there: every row is as it was.
     let expected = site.night(&folder, &night(5, 0), &pods, &[])?.timeless();
     let (scratch, address, _) = site.stop_registry();
