@@ -92,8 +92,10 @@ pub enum Command {
     },
 }
 
-/// Where runs are kept.
+/// Where runs are kept. A heading holds for what follows it, also behind a flattened group: groups come
+/// last.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
 pub struct StoreArgs {
     /// A folder, or s3://bucket/prefix [default: ./reports; required inside a cluster]
     #[arg(long, env = "IMAGE_CENSUS_STORE", value_name = "STORE")]
@@ -211,6 +213,7 @@ impl ClusterArgs {
 
 /// How crane is found.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Inspection")]
 pub struct CraneArgs {
     /// The crane program
     #[arg(
@@ -228,18 +231,18 @@ pub struct CraneArgs {
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Where the snapshot would write.
-    #[command(flatten)]
-    pub store: StoreArgs,
+    /// How the answers are printed
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
     /// What it would list.
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// What it would inspect with.
     #[command(flatten)]
     pub crane: CraneArgs,
-    /// How the answers are printed
-    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
-    pub format: TableFormat,
+    /// Where the snapshot would write.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// How a table is printed.
@@ -254,15 +257,6 @@ pub enum TableFormat {
 /// `snapshot`.
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
-    /// Where to write.
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// What to list.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-    /// What to inspect with.
-    #[command(flatten)]
-    pub crane: CraneArgs,
     /// Take the pods from the output of `kubectl get pods -A -o json` (- for stdin) instead of a cluster
     #[arg(
         long,
@@ -299,21 +293,22 @@ pub struct SnapshotArgs {
     )]
     pub default_platform: Platform,
     /// crane processes at once
-    #[arg(long, env = "IMAGE_CENSUS_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, env = "IMAGE_CENSUS_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Inspection")]
     pub concurrency: u16,
     /// Stop inspecting after this time and write what is known
-    #[arg(long, env = "IMAGE_CENSUS_DEADLINE", value_name = "TIME", value_parser = duration)]
+    #[arg(long, env = "IMAGE_CENSUS_DEADLINE", value_name = "TIME", value_parser = duration, help_heading = "Inspection")]
     pub deadline: Option<Duration>,
     /// Which layers are read: auto, base or all
     #[arg(
         long,
         env = "IMAGE_CENSUS_LAYERS",
         value_name = "POLICY",
-        default_value = "auto"
+        default_value = "auto",
+        help_heading = "Inspection"
     )]
     pub layers: LayerPolicy,
     /// Largest layer that is read, in MiB
-    #[arg(long, env = "IMAGE_CENSUS_MAX_LAYER", value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    #[arg(long, env = "IMAGE_CENSUS_MAX_LAYER", value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "Inspection")]
     pub max_layer: u64,
     /// Days before its end in which a distribution is `ending`
     #[arg(
@@ -353,6 +348,15 @@ pub struct SnapshotArgs {
     /// Exit with 3 if anything could not be inspected
     #[arg(long, env = "IMAGE_CENSUS_STRICT")]
     pub strict: bool,
+    /// What to list.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// What to inspect with.
+    #[command(flatten)]
+    pub crane: CraneArgs,
+    /// Where to write.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// `eol`.
@@ -378,9 +382,6 @@ pub enum EolFormat {
 /// `list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Where to look.
-    #[command(flatten)]
-    pub store: StoreArgs,
     /// Only this cluster
     #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
     pub cluster: Option<ClusterName>,
@@ -390,17 +391,21 @@ pub struct ListArgs {
     /// How the runs are printed
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
+    /// Where to look.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// The runs of one cluster.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
 pub struct RunsArgs {
-    /// Where they are.
-    #[command(flatten)]
-    pub store: StoreArgs,
     /// Which cluster, where the store holds several
     #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
     pub cluster: Option<ClusterName>,
+    /// Where they are.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// `diff`.
@@ -416,9 +421,6 @@ pub struct DiffArgs {
     pub old: Option<String>,
     /// The later run, or a report in a file [default: the newest complete run]
     pub new: Option<String>,
-    /// Whose runs, and where.
-    #[command(flatten)]
-    pub runs: RunsArgs,
     /// Compare with this cluster's runs
     #[arg(
         long,
@@ -457,6 +459,9 @@ pub struct DiffArgs {
     /// Write to this file instead of stdout
     #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Whose runs, and where.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 }
 
 /// How `diff` prints.
@@ -475,9 +480,6 @@ pub enum DiffFormat {
 /// `trend`.
 #[derive(Debug, Args)]
 pub struct TrendArgs {
-    /// Whose runs, and where.
-    #[command(flatten)]
-    pub runs: RunsArgs,
     /// What is counted by
     #[arg(long, env = "IMAGE_CENSUS_BY", value_enum, default_value_t = By::EolStatus)]
     pub by: By,
@@ -499,6 +501,9 @@ pub struct TrendArgs {
     /// Write to this file instead of stdout
     #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Whose runs, and where.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 }
 
 /// How `trend` prints.
@@ -519,9 +524,6 @@ pub enum TrendFormat {
 --keep-last only. Runs of different scopes are judged apart."
 )]
 pub struct PruneArgs {
-    /// Whose runs, and where.
-    #[command(flatten)]
-    pub runs: RunsArgs,
     /// Keep the newest N runs
     #[arg(
         long,
@@ -568,6 +570,9 @@ pub struct PruneArgs {
     /// How it is printed
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
+    /// Whose runs, and where.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 }
 
 /// `get`.
@@ -575,15 +580,15 @@ pub struct PruneArgs {
 pub struct GetArgs {
     /// A run id, latest, latest~N, yesterday, or a date
     pub run: String,
-    /// Whose runs, and where.
-    #[command(flatten)]
-    pub runs: RunsArgs,
     /// What to print
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = GetFormat::Table)]
     pub format: GetFormat,
     /// Write to this file instead of stdout
     #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Whose runs, and where.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 }
 
 /// What `get` prints.

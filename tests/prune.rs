@@ -53,6 +53,15 @@ fn history(random: &mut Random) -> Vec<Tiny> {
             ..Tiny::new(&run)
         });
     }
+    // A clock that was wrong for a night or two.
+    if random.chance(25) {
+        for number in 0..=random.below(2) {
+            let hours = i64::try_from(26 + random.below(20_000)).unwrap_or_default();
+            let time = Utc::now() + TimeDelta::hours(hours);
+            let run = format!("{}-{number:04x}", time.format("%Y%m%dT%H%M%SZ"));
+            runs.push(Tiny::new(&run));
+        }
+    }
     runs
 }
 
@@ -73,11 +82,13 @@ fn rules(random: &mut Random) -> [u64; 5] {
 /// What the rules keep, computed as they are told and not as the program does it: by sorting the
 /// periods that there are.
 fn naive(runs: &[Tiny], keep: [u64; 5]) -> BTreeSet<String> {
-    let mut kept = BTreeSet::new();
+    // Those of the future stay, and count for nothing.
+    let future = runs.iter().filter(|run| is_future(run));
+    let mut kept: BTreeSet<_> = future.map(|run| run.run.clone()).collect();
     for namespace in NAMESPACES {
         let of_scope: Vec<&Tiny> = runs
             .iter()
-            .filter(|run| run.namespace.as_deref() == namespace)
+            .filter(|run| run.namespace.as_deref() == namespace && !is_future(run))
             .collect();
         let complete: Vec<&&Tiny> = of_scope.iter().filter(|run| run.complete).collect();
         // The newest run and the newest complete one, always.
@@ -109,6 +120,11 @@ fn naive(runs: &[Tiny], keep: [u64; 5]) -> BTreeSet<String> {
         }
     }
     kept
+}
+
+/// Over a day ahead.
+fn is_future(run: &Tiny) -> bool {
+    time_of(&run.run) > Utc::now() + TimeDelta::days(1)
 }
 
 fn time_of(run: &str) -> DateTime<Utc> {

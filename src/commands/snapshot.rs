@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
@@ -42,17 +42,19 @@ pub async fn snapshot(
     let signing_key = signing_key
         .transpose()
         .map_err(|error| UsageError::caused_by(&error))?;
-    let time = arguments
-        .snapshot_time
-        .unwrap_or_else(Utc::now)
-        .trunc_subsecs(0);
+    // A time that is given says nothing about the order of runs that are given the same one.
+    let run = match arguments.snapshot_time {
+        Some(time) => RunId::new(time, random_suffix()?),
+        None => RunId::starting(Utc::now()),
+    };
+    let time = run.time();
     let source = match arguments.pods.as_deref() {
         Some(pods) => Source::Read(read_pods(pods, arguments)?),
         None => Source::Live(connect(&arguments.cluster).await?),
     };
 
     let key = RunKey {
-        run: RunId::new(time, random_suffix()?),
+        run,
         cluster: cluster_name,
     };
     store.probe(&key.object(Format::Manifest)).await?;
@@ -89,6 +91,7 @@ pub async fn snapshot(
         let reuse = Reuse {
             now: time,
             max_age: arguments.reuse_max_age,
+            layers: arguments.layers,
         };
         knowledge(store.as_ref(), &key, &trust, reuse).await
     };
@@ -113,6 +116,7 @@ pub async fn snapshot(
             program: env!("CARGO_PKG_VERSION").into(),
             crane: Some(crane_version),
             detection_rules: RULES_VERSION,
+            layers: arguments.layers,
             eol_data,
         },
         completeness: Completeness {
