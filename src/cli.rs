@@ -20,7 +20,7 @@ use crate::trend::By;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 done, 1 no report or no such run, 2 wrong usage, 3 with --strict: something was not inspected."
+    after_help = "Exit codes: 0 done, 1 no report or no such run, 2 wrong usage, 3 with --strict: something was not inspected, 4 with diff --exit-code: something changed."
 )]
 pub struct Cli {
     /// What to do.

@@ -14,6 +14,34 @@ use harness::store::Store;
 use harness::{Result, crane, program, stderr};
 use serde_json::{Value, json};
 
+#[test]
+fn of_runs_within_a_second_the_last_is_the_latest() -> Result {
+    let store = Store::folder()?;
+    let pods = tempfile::NamedTempFile::new()?;
+    fs::write(pods.path(), r#"{"kind":"List","items":[]}"#)?;
+    let mut runs = Vec::new();
+    // Until two have started in one second, four times over.
+    for _ in 0..200 {
+        let mut command = store.command(&["snapshot", "--cluster-name", CLUSTER]);
+        command.arg("--crane").arg(crane()?);
+        command.arg("--pods").arg(pods.path());
+        let output = command.output()?;
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains("a clock wrong?"), "{said}");
+        let newest = store.json(&["get", "latest", "--format", "manifest"])?;
+        let newest = newest["run_id"].as_str().ok_or("no run")?.to_owned();
+        assert!(!runs.contains(&newest), "{newest} after {runs:?}");
+        runs.push(newest);
+        let seconds = |pair: &&[String]| pair[0][..16] == pair[1][..16];
+        if runs.windows(2).filter(seconds).count() == 4 {
+            assert!(runs.is_sorted(), "{runs:?}");
+            return Ok(());
+        }
+    }
+    Err(format!("no two runs within a second: {runs:?}").into())
+}
+
 /// Runs of four days; the newest is cut off.
 fn write_runs(root: &Path) -> Result {
     for (run, complete) in [

@@ -320,6 +320,31 @@ fn files_of_no_run_go_when_they_are_old_and_unknown_ones_stay() -> Result {
 }
 
 #[test]
+fn a_run_of_a_wrong_clock_stays_and_displaces_none() -> Result {
+    for store in Store::both()? {
+        let at = |hours| {
+            let time = Utc::now() + TimeDelta::hours(hours);
+            format!("{}-0001", time.format("%Y%m%dT%H%M%SZ"))
+        };
+        let [goes, kept, ahead, future] = [at(-49), at(-25), at(12), at(24 * 400)];
+        for run in [&goes, &kept, &ahead, &future] {
+            Tiny::new(run).write_with_files(&store.root())?;
+        }
+        let mut command = store.command(&["prune", "--keep-last", "2"]);
+        let output = command.output()?;
+        let (said, shown) = (stderr(&output), String::from_utf8(output.stdout)?);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("a clock wrong?"), "{said}");
+        assert!(said.contains(&future) && !said.contains(&ahead), "{said}");
+        assert!(shown.contains("dated in the future"), "{shown}");
+        assert!(shown.contains("3 runs kept, 1 removed"), "{shown}");
+        assert_eq!(run_ids(&store.root())?, [kept, ahead, future]);
+        expect_whole_runs(&store.root())?;
+    }
+    Ok(())
+}
+
+#[test]
 fn prune_wants_a_rule_and_one_cluster() -> Result {
     let store = Store::folder()?;
     Tiny::new("20240101T020000Z-0001").write(&store.root())?;

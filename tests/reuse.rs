@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use fixtures::demo_images::{self, HELM_CHART};
 use fixtures::images::{Built, ImageSpec, Platform};
+use fixtures::layers::Layer;
 use fixtures::pods::{Container, Pod, Workload};
+use fixtures::truth::histories::noise;
 use fixtures::{distributions, manifests};
 use harness::control_plane::ControlPlane;
 use harness::registry::Registry;
@@ -483,6 +485,126 @@ fn what_failed_is_asked_again_and_what_has_waited_longest_first() -> Result {
         assert_eq!(outcome, expected, "{}", row["repository"]);
     }
     assert_eq!(since(&store)?["wait/m"], night(3, 0));
+    Ok(())
+}
+
+#[test]
+fn an_image_known_in_part_and_by_its_tag_only_comes_when_its_turn_is() -> Result {
+    let mut site = Site::new()?;
+    let store = Store::folder()?;
+    // In the order of their names the newest would come first.
+    let names = ["wait/z:1", "wait/m:1", "wait/a:1"];
+    for (number, name) in (0..).zip(names) {
+        let large = Layer::new("COPY / /").file("opt/large", noise(number, 3 << 14));
+        let image = ImageSpec::new(Platform::linux("amd64"));
+        site.push(name, image.layer(large).build())?;
+    }
+    let flags = ["--concurrency", "1", "--max-layer", "1"];
+    for (day, count) in [(2, 1), (3, 2), (4, 3), (5, 3)] {
+        let pods: Vec<_> = names[..count]
+            .iter()
+            .map(|name| site.waiting(name))
+            .collect();
+        let night = site.night(&store, &night(day, 0), &pods, &flags)?;
+        let mut asked: Vec<_> = night
+            .in_order
+            .iter()
+            .filter(|request| request.starts_with("HEAD"))
+            .collect();
+        asked.dedup();
+        let expected = names.map(|name| format!("HEAD /v2/{}/manifests/1", &name[..6]));
+        assert_eq!(asked, expected[..count].iter().collect::<Vec<_>>());
+        for row in &night.rows {
+            let outcome = (&*row["inspection_status"], &*row["error_kind"]);
+            assert_eq!(outcome, ("partial", "policy"));
+            assert!(
+                site.images
+                    .values()
+                    .any(|image| row["digest"] == image.digest())
+            );
+        }
+    }
+    let report = document(&store.root(), &newest(&store.root())?, "json")?;
+    let images = report["images"].as_array().ok_or("no images")?;
+    let since: Vec<_> = images.iter().map(|image| &image["waiting_since"]).collect();
+    assert_eq!(since, [&night(4, 0), &night(3, 0), &night(2, 0)]);
+    Ok(())
+}
+
+#[test]
+fn a_run_that_reads_more_layers_learns_anew_what_they_may_change() -> Result {
+    let mut site = Site::new()?;
+    let trixie = "ID=debian\nVERSION_ID=\"13\"\n";
+    let second = |seed, created_by| {
+        Layer::new(created_by)
+            .file("usr/lib/os-release", trixie)
+            .file("opt/app/large", noise(seed, 300 << 5))
+    };
+    let image = || ImageSpec::new(Platform::linux("amd64")).layer(distributions::debian_12());
+    site.push("shop/plain:1", image().build())?;
+    let upgraded = image().layer(second(1, "RUN apt-get -y dist-upgrade # buildkit"));
+    site.push("shop/upgraded:1", upgraded.build())?;
+    // Its history tells of an application only.
+    let lying = image().layer(second(2, "COPY build /opt/app # buildkit"));
+    site.push("shop/lying:1", lying.build())?;
+    let names = ["shop/lying:1", "shop/plain:1", "shop/upgraded:1"];
+    let pods = names.map(|name| site.running(name));
+    let asked = |name: &str, layers: &[usize]| site.requests_of(name, layers);
+    for store in Store::both()? {
+        for (day, layers, versions, requests) in [
+            (2, "base", ["12", "12", "12"], None),
+            (3, "base", ["12", "12", "12"], Some(vec![])),
+            // The base is known, whoever read it.
+            (
+                4,
+                "auto",
+                ["12", "12", "13"],
+                Some([asked("shop/lying:1", &[]), asked("shop/upgraded:1", &[1])].concat()),
+            ),
+            (5, "auto", ["12", "12", "13"], Some(vec![])),
+            // What every layer has proved holds for all.
+            (
+                6,
+                "all",
+                ["13", "12", "13"],
+                Some(asked("shop/lying:1", &[1])),
+            ),
+            (7, "all", ["13", "12", "13"], Some(vec![])),
+            // More than was asked for is as good, and stays so.
+            (8, "base", ["13", "12", "13"], Some(vec![])),
+            (9, "auto", ["13", "12", "13"], Some(vec![])),
+            (10, "all", ["13", "12", "13"], Some(vec![])),
+        ] {
+            let night = site.night(&store, &night(day, 0), &pods, &["--layers", layers])?;
+            let of = |name: &str| {
+                let row = night
+                    .rows
+                    .iter()
+                    .find(|row| name.starts_with(&*row["repository"]));
+                row.map(|row| row["distro_version"].clone())
+                    .unwrap_or_default()
+            };
+            assert_eq!(names.map(of), versions, "day {day}");
+            if let Some(requests) = requests {
+                assert_eq!(night.requests, sorted(requests), "day {day}");
+            }
+            let report = document(&store.root(), &newest(&store.root())?, "json")?;
+            assert_eq!(report["versions"]["layers"], layers);
+        }
+        // A report that does not say how many: as if it were the fewest.
+        let run = newest(&store.root())?;
+        reseal(&store.root(), &run, |report| {
+            if let Some(versions) = report["versions"].as_object_mut() {
+                versions.remove("layers");
+            }
+            for image in report["images"].as_array_mut().into_iter().flatten() {
+                image["distribution_certain"] = json!(false);
+            }
+        })?;
+        let night = site.night(&store, &night(11, 0), &pods, &[])?;
+        let expected = names.map(|name| asked(name, &[])).concat();
+        assert_eq!(night.requests, sorted(expected));
+    }
     Ok(())
 }
 

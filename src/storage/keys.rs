@@ -256,7 +256,10 @@ mod tests {
         };
         let names = [0, 15_259, 500_000_000, 999_999_999].map(|at| starting(at).to_string());
         let digits = ["0000", "0001", "8000", "ffff"];
-        assert_eq!(names, digits.map(|digits| format!("20261123T020000Z-{digits}")));
+        assert_eq!(
+            names,
+            digits.map(|digits| format!("20261123T020000Z-{digits}"))
+        );
         assert!(starting(999_999_999) < starting(1_000_000_000));
         // Read back, it is the same run.
         assert_eq!(names[3].parse::<RunId>()?, starting(999_999_999));
