@@ -521,7 +521,8 @@ pub enum TrendFormat {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The newest run and the newest complete run are always kept. Runs that were cut off count for
---keep-last only. Runs of different scopes are judged apart."
+--keep-last only. Runs of different scopes are judged apart. A run that is dated over a day ahead stays,
+and no rule counts it."
 )]
 pub struct PruneArgs {
     /// Keep the newest N runs
