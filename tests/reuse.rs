@@ -476,6 +476,14 @@ fn what_failed_is_asked_again_and_what_has_waited_longest_first() -> Result {
 
     // A deadline that has passed cuts the waiting ones off, not what is known; they wait on.
     let cut = site.night(&store, &night(7, 0), &pods, &["--deadline", "1ms"])?;
+    for said in [
+        "not_inspected=2",
+        "{\"deadline\": 2}",
+        "complete=false",
+        "reason=\"deadline\"",
+    ] {
+        assert!(cut.said.contains(said), "{said}: {}", cut.said);
+    }
     for row in &cut.rows {
         let expected = match &*row["repository"] {
             "wait/m" | "wait/a" => ("skipped", "deadline"),
@@ -611,51 +619,52 @@ fn a_run_that_reads_more_layers_learns_anew_what_they_may_change() -> Result {
 #[test]
 fn facts_of_images_that_are_gone_are_carried_until_they_are_too_old() -> Result {
     let site = Site::with_applications(&["shop/stays:1", "shop/goes:1"])?;
-    let store = Store::folder()?;
-    let flags = ["--reuse-max-age", "4d"];
-    let (stays, goes) = (site.running("shop/stays:1"), site.running("shop/goes:1"));
-    let both = [stays.clone(), goes];
-    site.night(&store, &night(2, 0), &both, &flags)?;
-    let carried = |store: &Store| -> Result<Option<Value>> {
-        let report = document(&store.root(), &newest(&store.root())?, "json")?;
-        let images = report["images"].as_array().ok_or("no images")?.clone();
-        Ok(images
-            .into_iter()
-            .find(|image| image["repository"] == "shop/goes"))
-    };
-    assert_eq!(
-        carried(&store)?.ok_or("not there")?["last_seen"],
-        Value::Null
-    );
-    let without = |day, seen: &str| -> Result {
-        let alone = std::slice::from_ref(&stays);
-        let night = site.night(&store, &night(day, 0), alone, &flags)?;
-        assert_eq!(night.rows.len(), 1);
-        let image = carried(&store)?.ok_or("not carried")?;
-        assert_eq!(image["last_seen"], seen);
-        let manifest = store.json(&["get", "latest", "--format", "manifest"])?;
-        assert_eq!(manifest["counts"]["images"], 1);
-        Ok(())
-    };
-    without(3, &night(2, 0))?;
-    // Back again, as a CronJob's image is: known.
-    let back = site.night(&store, &night(3, 20), &both, &flags)?;
-    assert_eq!(back.rows.len(), 2);
-    assert_eq!(back.requests, Vec::<String>::new());
-    assert_eq!(
-        carried(&store)?.ok_or("not there")?["last_seen"],
-        Value::Null
-    );
-    without(4, &night(3, 20))?;
-    without(6, &night(3, 20))?;
-    // Its facts are older than four days now.
-    site.night(&store, &night(7, 0), std::slice::from_ref(&stays), &flags)?;
-    assert!(carried(&store)?.is_none());
+    for store in Store::both()? {
+        let flags = ["--reuse-max-age", "4d"];
+        let (stays, goes) = (site.running("shop/stays:1"), site.running("shop/goes:1"));
+        let both = [stays.clone(), goes];
+        site.night(&store, &night(2, 0), &both, &flags)?;
+        let carried = |store: &Store| -> Result<Option<Value>> {
+            let report = document(&store.root(), &newest(&store.root())?, "json")?;
+            let images = report["images"].as_array().ok_or("no images")?.clone();
+            Ok(images
+                .into_iter()
+                .find(|image| image["repository"] == "shop/goes"))
+        };
+        assert_eq!(
+            carried(&store)?.ok_or("not there")?["last_seen"],
+            Value::Null
+        );
+        let without = |day, seen: &str| -> Result {
+            let alone = std::slice::from_ref(&stays);
+            let night = site.night(&store, &night(day, 0), alone, &flags)?;
+            assert_eq!(night.rows.len(), 1);
+            let image = carried(&store)?.ok_or("not carried")?;
+            assert_eq!(image["last_seen"], seen);
+            let manifest = store.json(&["get", "latest", "--format", "manifest"])?;
+            assert_eq!(manifest["counts"]["images"], 1);
+            Ok(())
+        };
+        without(3, &night(2, 0))?;
+        // Back again, as a CronJob's image is: known.
+        let back = site.night(&store, &night(3, 20), &both, &flags)?;
+        assert_eq!(back.rows.len(), 2);
+        assert_eq!(back.requests, Vec::<String>::new());
+        assert_eq!(
+            carried(&store)?.ok_or("not there")?["last_seen"],
+            Value::Null
+        );
+        without(4, &night(3, 20))?;
+        without(6, &night(3, 20))?;
+        // Its facts are older than four days now.
+        site.night(&store, &night(7, 0), std::slice::from_ref(&stays), &flags)?;
+        assert!(carried(&store)?.is_none());
 
-    // A run of a later time is none of an earlier night.
-    let before = site.night(&store, &night(1, 0), &both, &flags)?;
-    assert!(before.said.contains("is a clock wrong?"), "{}", before.said);
-    assert!(!before.requests.is_empty());
+        // A run of a later time is none of an earlier night.
+        let before = site.night(&store, &night(1, 0), &both, &flags)?;
+        assert!(before.said.contains("is a clock wrong?"), "{}", before.said);
+        assert!(!before.requests.is_empty());
+    }
     Ok(())
 }
 
@@ -862,49 +871,50 @@ fn all_distrusted() -> Vec<Distrusted> {
 #[test]
 fn whatever_is_wrong_with_an_earlier_report_means_a_colder_night_and_a_warning() -> Result {
     let site = Site::with_applications(&["shop/a:1", "shop/b:1"])?;
-    let store = Store::folder()?;
-    let pods = [site.running("shop/a:1"), site.running("shop/b:1")];
-    let cold = site.night(&store, &night(2, 0), &pods, &[])?;
-    let run = newest(&store.root())?;
-    for case in all_distrusted() {
-        let name = case.name;
-        let scratch = Store::folder()?;
-        copy(&store, &scratch)?;
-        (case.change)(&scratch.root(), &run)?;
-        let next = site.night(&scratch, &night(3, 0), &pods, &[])?;
-        let requests = if case.warm { 0 } else { cold.requests.len() };
-        assert_eq!(next.requests.len(), requests, "{name}: {}", next.said);
-        assert!(next.said.contains(case.says), "{name}: {}", next.said);
-        let warned = next.said.contains("not reused");
-        assert_eq!(
-            warned,
-            !case.warm && !case.says.is_empty(),
-            "{name}: {}",
-            next.said
-        );
-        let mut rows = next.timeless();
-        let mut expected = cold.timeless();
-        for row in rows.iter_mut().chain(&mut expected) {
-            row.remove("inspected_at");
+    for store in Store::both()? {
+        let pods = [site.running("shop/a:1"), site.running("shop/b:1")];
+        let cold = site.night(&store, &night(2, 0), &pods, &[])?;
+        let run = newest(&store.root())?;
+        for case in all_distrusted() {
+            let name = case.name;
+            let scratch = store.another()?;
+            copy(&store, &scratch)?;
+            (case.change)(&scratch.root(), &run)?;
+            let next = site.night(&scratch, &night(3, 0), &pods, &[])?;
+            let requests = if case.warm { 0 } else { cold.requests.len() };
+            assert_eq!(next.requests.len(), requests, "{name}: {}", next.said);
+            assert!(next.said.contains(case.says), "{name}: {}", next.said);
+            let warned = next.said.contains("not reused");
+            assert_eq!(
+                warned,
+                !case.warm && !case.says.is_empty(),
+                "{name}: {}",
+                next.said
+            );
+            let mut rows = next.timeless();
+            let mut expected = cold.timeless();
+            for row in rows.iter_mut().chain(&mut expected) {
+                row.remove("inspected_at");
+            }
+            assert_eq!(rows, expected, "{name}");
+            // The night after is warm again, and nothing of the forgery is left in the store.
+            let after = site.night(&scratch, &night(4, 0), &pods, &[])?;
+            assert_eq!(after.requests, Vec::<String>::new(), "{name}");
+            let report = fs::metadata(runs::path(
+                &scratch.root(),
+                &newest(&scratch.root())?,
+                "json",
+            ))?;
+            assert!(report.len() < 50_000, "{name}: {} bytes", report.len());
         }
-        assert_eq!(rows, expected, "{name}");
-        // The night after is warm again, and nothing of the forgery is left in the store.
-        let after = site.night(&scratch, &night(4, 0), &pods, &[])?;
-        assert_eq!(after.requests, Vec::<String>::new(), "{name}");
-        let report = fs::metadata(runs::path(
-            &scratch.root(),
-            &newest(&scratch.root())?,
-            "json",
-        ))?;
-        assert!(report.len() < 50_000, "{name}: {} bytes", report.len());
-    }
 
-    // With an older run behind it the night is not cold.
-    site.night(&store, &night(3, 0), &pods, &[])?;
-    edit(&store.root(), &newest(&store.root())?, "json", Vec::clear)?;
-    let next = site.night(&store, &night(4, 0), &pods, &[])?;
-    assert!(next.said.contains(CHANGED), "{}", next.said);
-    assert_eq!(next.requests, Vec::<String>::new());
+        // With an older run behind it the night is not cold.
+        site.night(&store, &night(3, 0), &pods, &[])?;
+        edit(&store.root(), &newest(&store.root())?, "json", Vec::clear)?;
+        let next = site.night(&store, &night(4, 0), &pods, &[])?;
+        assert!(next.said.contains(CHANGED), "{}", next.said);
+        assert_eq!(next.requests, Vec::<String>::new());
+    }
     Ok(())
 }
 

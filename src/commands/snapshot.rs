@@ -133,6 +133,16 @@ pub async fn snapshot(
         trust,
     };
     let (manifest, diff) = run.commit(&report, pods, arguments.no_latest).await?;
+    tracing::info!(
+        run_id = %run.key.run,
+        containers = manifest.counts.containers,
+        images = manifest.counts.images,
+        not_inspected = manifest.counts.not_inspected,
+        not_inspected_by = ?manifest.counts.reasons(),
+        complete = manifest.header.completeness.complete,
+        reason = manifest.header.completeness.reason.as_deref(),
+        "committed"
+    );
     summarise(run.store, &run.key, &report, &manifest, diff.as_ref(), out)?;
     let incomplete = manifest.counts.not_inspected > 0 || !report.header.completeness.complete;
     Ok(if arguments.strict && incomplete {
