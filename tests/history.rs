@@ -690,6 +690,39 @@ fn a_diff_reads_well_in_every_format_and_ends_as_it_is_asked_to() -> Result {
 }
 
 /// The report of a run, as a file of its own.
+#[test]
+fn a_download_is_whole_or_not_there_and_follows_no_link() -> Result {
+    for store in Store::both()? {
+        two_nights(&store)?;
+        let run = newest(&store.root())?;
+        let folder = tempfile::tempdir()?;
+        let (theirs, link) = (folder.path().join("theirs"), folder.path().join("link"));
+        fs::write(&theirs, "somebody's")?;
+        std::os::unix::fs::symlink(&theirs, &link)?;
+        save(&store, &run, &link)?;
+        assert_eq!(fs::read_to_string(&theirs)?, "somebody's");
+        assert!(!fs::symlink_metadata(&link)?.is_symlink());
+        let stored = fs::read(runs::path(&store.root(), &run, "json"))?;
+        assert_eq!(fs::read(&link)?, stored);
+
+        // What is not as its manifest says is not shown, and leaves what was there.
+        fs::write(
+            runs::path(&store.root(), &run, "json"),
+            &stored[..stored.len() / 2],
+        )?;
+        let to = theirs.display().to_string();
+        for flags in [&["--output", &to][..], &[]] {
+            let arguments = [&["get", "latest", "--format", "json"], flags].concat();
+            let output = store.command(&arguments).output()?;
+            assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+            assert!(output.stdout.is_empty());
+        }
+        assert_eq!(fs::read_to_string(&theirs)?, "somebody's");
+        assert_eq!(fs::read_dir(folder.path())?.count(), 2);
+    }
+    Ok(())
+}
+
 fn save(store: &Store, run: &str, path: &Path) -> Result<String> {
     let path = path.display().to_string();
     store.print(&["get", run, "--format", "json", "--output", &path])?;
