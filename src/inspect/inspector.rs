@@ -92,7 +92,7 @@ impl<R: Registry> Inspector<R> {
         let mut order: Vec<_> = targets.iter().enumerate().collect();
         order.sort_by_cached_key(|(_, target)| {
             self.known
-                .waiting_since(&empty_record(target))
+                .may_wait_since(&empty_record(target))
                 .unwrap_or(now)
         });
         let queues = by_registry(by_turns(order));
