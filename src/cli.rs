@@ -22,7 +22,7 @@ use crate::trend::By;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 done, 1 no report or no such run, 2 wrong usage, 3 with --strict: something was not inspected."
+    after_help = "Exit codes: 0 done, 1 no report or no such run, 2 wrong usage, 3 with --strict: something was not inspected, 4 with diff --exit-code: something changed."
 )]
 pub struct Cli {
     /// What to do.
@@ -94,8 +94,10 @@ pub enum Command {
     },
 }
 
-/// Where runs are kept.
+/// Where runs are kept. A heading holds for what follows it, also behind a flattened group: groups come
+/// last.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
 pub struct StoreArgs {
     /// A folder, or s3://bucket/prefix [default: ./reports; required inside a cluster]
     #[arg(long, env = "IMAGE_CENSUS_STORE", value_name = "STORE")]
@@ -213,6 +215,7 @@ impl ClusterArgs {
 
 /// How crane is found.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Inspection")]
 pub struct CraneArgs {
     /// The crane program
     #[arg(
@@ -301,9 +304,6 @@ pub struct CheckArgs {
     /// How the answers are printed
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
-    /// Where the snapshot would write.
-    #[command(flatten)]
-    pub store: StoreArgs,
     /// What it would list.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -313,6 +313,9 @@ pub struct CheckArgs {
     /// Which registries, and with whose credentials.
     #[command(flatten)]
     pub registry: RegistryArgs,
+    /// Where the snapshot would write.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// How a table is printed.
@@ -327,18 +330,6 @@ pub enum TableFormat {
 /// `snapshot`.
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
-    /// Where to write.
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// What to list.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-    /// What to inspect with.
-    #[command(flatten)]
-    pub crane: CraneArgs,
-    /// Whose credentials to use.
-    #[command(flatten)]
-    pub registry: RegistryArgs,
     /// Take the pods from the output of `kubectl get pods -A -o json` (- for stdin) instead of a cluster
     #[arg(
         long,
@@ -375,21 +366,22 @@ pub struct SnapshotArgs {
     )]
     pub default_platform: Platform,
     /// crane processes at once
-    #[arg(long, env = "IMAGE_CENSUS_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, env = "IMAGE_CENSUS_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Inspection")]
     pub concurrency: u16,
     /// Stop inspecting after this time and write what is known
-    #[arg(long, env = "IMAGE_CENSUS_DEADLINE", value_name = "TIME", value_parser = duration)]
+    #[arg(long, env = "IMAGE_CENSUS_DEADLINE", value_name = "TIME", value_parser = duration, help_heading = "Inspection")]
     pub deadline: Option<Duration>,
     /// Which layers are read: auto, base or all
     #[arg(
         long,
         env = "IMAGE_CENSUS_LAYERS",
         value_name = "POLICY",
-        default_value = "auto"
+        default_value = "auto",
+        help_heading = "Inspection"
     )]
     pub layers: LayerPolicy,
     /// Largest layer that is read, in MiB
-    #[arg(long, env = "IMAGE_CENSUS_MAX_LAYER", value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    #[arg(long, env = "IMAGE_CENSUS_MAX_LAYER", value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "Inspection")]
     pub max_layer: u64,
     /// Days before its end in which a distribution is `ending`
     #[arg(
@@ -429,6 +421,18 @@ pub struct SnapshotArgs {
     /// Exit with 3 if anything could not be inspected
     #[arg(long, env = "IMAGE_CENSUS_STRICT")]
     pub strict: bool,
+    /// What to list.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// What to inspect with.
+    #[command(flatten)]
+    pub crane: CraneArgs,
+    /// Which registries, and with whose credentials.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Where to write.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// `eol`.
@@ -454,9 +458,6 @@ pub enum EolFormat {
 /// `list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Where to look.
-    #[command(flatten)]
-    pub store: StoreArgs,
     /// Only this cluster
     #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
     pub cluster: Option<ClusterName>,
@@ -466,17 +467,21 @@ pub struct ListArgs {
     /// How the runs are printed
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
+    /// Where to look.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// The runs of one cluster.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
 pub struct RunsArgs {
-    /// Where they are.
-    #[command(flatten)]
-    pub store: StoreArgs,
     /// Which cluster, where the store holds several
     #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
     pub cluster: Option<ClusterName>,
+    /// Where they are.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// `diff`.
@@ -492,9 +497,6 @@ pub struct DiffArgs {
     pub old: Option<String>,
     /// The later run, or a report in a file [default: the newest complete run]
     pub new: Option<String>,
-    /// Whose runs, and where.
-    #[command(flatten)]
-    pub runs: RunsArgs,
     /// Compare with this cluster's runs
     #[arg(
         long,
@@ -533,6 +535,9 @@ pub struct DiffArgs {
     /// Write to this file instead of stdout
     #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Whose runs, and where.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 }
 
 /// How `diff` prints.
@@ -551,9 +556,6 @@ pub enum DiffFormat {
 /// `trend`.
 #[derive(Debug, Args)]
 pub struct TrendArgs {
-    /// Whose runs, and where.
-    #[command(flatten)]
-    pub runs: RunsArgs,
     /// What is counted by
     #[arg(long, env = "IMAGE_CENSUS_BY", value_enum, default_value_t = By::EolStatus)]
     pub by: By,
@@ -575,6 +577,9 @@ pub struct TrendArgs {
     /// Write to this file instead of stdout
     #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Whose runs, and where.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 }
 
 /// How `trend` prints.
@@ -592,12 +597,10 @@ pub enum TrendFormat {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The newest run and the newest complete run are always kept. Runs that were cut off count for
---keep-last only. Runs of different scopes are judged apart."
+--keep-last only. Runs of different scopes are judged apart. A run that is dated over a day ahead stays,
+and no rule counts it."
 )]
 pub struct PruneArgs {
-    /// Whose runs, and where.
-    #[command(flatten)]
-    pub runs: RunsArgs,
     /// Keep the newest N runs
     #[arg(
         long,
@@ -644,6 +647,9 @@ pub struct PruneArgs {
     /// How it is printed
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
+    /// Whose runs, and where.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 }
 
 /// `get`.
@@ -651,15 +657,15 @@ pub struct PruneArgs {
 pub struct GetArgs {
     /// A run id, latest, latest~N, yesterday, or a date
     pub run: String,
-    /// Whose runs, and where.
-    #[command(flatten)]
-    pub runs: RunsArgs,
     /// What to print
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = GetFormat::Table)]
     pub format: GetFormat,
     /// Write to this file instead of stdout
     #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Whose runs, and where.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 }
 
 /// What `get` prints.

@@ -5,13 +5,13 @@
 //! are `ok`, of the current detection rules and not too old; each digest is renewed at an age of its
 //! own, so that renewals spread over the nights. Whether a report is to be trusted is not known here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::image::{Digest, Platform};
-use crate::os::{Entry, LayerFinding, RULES_VERSION};
+use crate::os::{Entry, LayerFinding, LayerPolicy, RULES_VERSION};
 use crate::report::{Header, ImageRecord, InspectionStatus, LayerRecord, Part};
 
 /// Longest text that is taken from an earlier image record, in bytes: what an inspection keeps.
@@ -19,13 +19,15 @@ const MAX_TEXT_BYTES: usize = 4_096;
 /// Text and paths that are taken of a layer: a scan keeps 256 KiB of text and less of paths.
 const MAX_FINDING_BYTES: usize = 512 * 1024;
 
-/// When facts are too old.
+/// Which facts are too old, or of too few layers.
 #[derive(Debug, Clone, Copy)]
 pub struct Reuse {
     /// The run's time.
     pub now: DateTime<Utc>,
     /// No fact is used beyond this age, and none renewed before half of it.
     pub max_age: TimeDelta,
+    /// Tonight's choice of layers.
+    pub layers: LayerPolicy,
 }
 
 impl Reuse {
@@ -65,21 +67,28 @@ type WaitingKey = (
     Arc<Platform>,
 );
 
+/// Where an image lies, and for what: what is known before a tag is resolved.
+type Place = (Option<Arc<str>>, Option<Arc<str>>, Arc<Platform>);
+
 /// What one earlier report knows.
 #[derive(Debug, Default)]
 pub struct Knowledge {
     images: HashMap<(Digest, Arc<Platform>), KnownImage>,
     layers: BTreeMap<Digest, LayerRecord>,
     waiting: HashMap<WaitingKey, DateTime<Utc>>,
+    /// The longest wait in a place for an image whose digest was known, but no more of it.
+    waiting_at: HashMap<Place, DateTime<Utc>>,
     run_time: Option<DateTime<Utc>>,
     is_current: bool,
+    /// Whether the run read as many layers as tonight's does.
+    is_thorough: bool,
 }
 
 impl Knowledge {
     /// Takes a part of the report, in the report's order.
     pub fn take(&mut self, part: Part, reuse: &Reuse) {
         match part {
-            Part::Header(header) => self.take_header(&header),
+            Part::Header(header) => self.take_header(&header, reuse),
             Part::Image(image) => self.take_image(*image, reuse),
             Part::Layer(layer) => {
                 let is_usable = self.is_current && reuse.is_usable(layer.inspected_at);
@@ -91,9 +100,10 @@ impl Knowledge {
         }
     }
 
-    fn take_header(&mut self, header: &Header) {
+    fn take_header(&mut self, header: &Header, reuse: &Reuse) {
         self.run_time = Some(header.snapshot_time);
         self.is_current = header.versions.detection_rules == RULES_VERSION;
+        self.is_thorough = header.versions.layers.satisfies(reuse.layers);
     }
 
     fn take_image(&mut self, mut image: ImageRecord, reuse: &Reuse) {
@@ -103,6 +113,10 @@ impl Knowledge {
         if image.inspection_status != InspectionStatus::Ok {
             if let Some(since) = image.waiting_since {
                 self.waiting.insert(waiting_key(&image), since);
+                if image.digest.is_some() {
+                    let longest = self.waiting_at.entry(place(&image)).or_insert(since);
+                    *longest = since.min(*longest);
+                }
             }
             return;
         }
@@ -111,6 +125,10 @@ impl Knowledge {
         else {
             return;
         };
+        // What a layer says holds whoever asks; what an image is may be another with more layers.
+        if !(self.is_thorough || image.distribution_certain) {
+            return;
+        }
         let last_seen = image.last_seen.or(self.run_time);
         let is_kept = last_seen.is_some_and(|seen| reuse.is_usable(seen));
         if !(self.is_current && is_kept && reuse.is_usable(learned)) {
@@ -160,21 +178,35 @@ impl Knowledge {
         self.waiting.get(&waiting_key(image)).copied()
     }
 
+    /// Since when an image may have been waiting, to decide which comes first. A record does not say
+    /// which tag led to its digest: where only the tag is known, the longest wait in its repository is
+    /// taken.
+    pub fn may_wait_since(&self, image: &ImageRecord) -> Option<DateTime<Utc>> {
+        let own = self.waiting_since(image);
+        let by_place = || self.waiting_at.get(&place(image)).copied();
+        own.or_else(|| by_place().filter(|_| image.digest.is_none()))
+    }
+
     /// The known images that none of tonight's tells about, so that tomorrow knows them too.
     pub fn carried(&self, tonight: &[ImageRecord]) -> Vec<ImageRecord> {
-        let told: std::collections::HashSet<_> = tonight
+        // By either digest: an index that nobody names tonight is carried beside its manifest, since
+        // some nodes name the one and some the other.
+        let told: HashSet<_> = tonight
             .iter()
             .filter(|image| image.inspection_status == InspectionStatus::Ok)
-            .filter_map(|image| Some((image.manifest_digest?, &image.platform)))
+            .flat_map(|image| {
+                let digests = [image.digest, image.manifest_digest].into_iter().flatten();
+                digests.map(|digest| (digest, &image.platform))
+            })
             .collect();
         let mut carried = BTreeMap::new();
         for known in self.images.values() {
             let record = &known.record;
-            let Some(manifest) = record.manifest_digest else {
+            let Some(digest) = record.digest else {
                 continue;
             };
-            if !told.contains(&(manifest, &record.platform)) {
-                let key = (record.digest, manifest, Arc::clone(&record.platform));
+            if !told.contains(&(digest, &record.platform)) {
+                let key = (digest, record.manifest_digest, Arc::clone(&record.platform));
                 carried.insert(key, record.as_ref().clone());
             }
         }
@@ -189,6 +221,14 @@ fn waiting_key(image: &ImageRecord) -> WaitingKey {
         image.tag.clone(),
         image.digest,
         image.image_id,
+        Arc::clone(&image.platform),
+    )
+}
+
+fn place(image: &ImageRecord) -> Place {
+    (
+        image.registry.clone(),
+        image.repository.clone(),
         Arc::clone(&image.platform),
     )
 }
@@ -256,6 +296,7 @@ mod tests {
         let reuse = Reuse {
             now: DateTime::UNIX_EPOCH,
             max_age: days(30),
+            layers: LayerPolicy::Auto,
         };
         let mut per_day = [0_u32; 31];
         for number in 0_u32..3_000 {

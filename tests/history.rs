@@ -14,6 +14,34 @@ use harness::store::Store;
 use harness::{Result, crane, program, stderr};
 use serde_json::{Value, json};
 
+#[test]
+fn of_runs_within_a_second_the_last_is_the_latest() -> Result {
+    let store = Store::folder()?;
+    let pods = tempfile::NamedTempFile::new()?;
+    fs::write(pods.path(), r#"{"kind":"List","items":[]}"#)?;
+    let mut runs = Vec::new();
+    // Until two have started in one second, four times over.
+    for _ in 0..200 {
+        let mut command = store.command(&["snapshot", "--cluster-name", CLUSTER]);
+        command.arg("--crane").arg(crane()?);
+        command.arg("--pods").arg(pods.path());
+        let output = command.output()?;
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains("a clock wrong?"), "{said}");
+        let newest = store.json(&["get", "latest", "--format", "manifest"])?;
+        let newest = newest["run_id"].as_str().ok_or("no run")?.to_owned();
+        assert!(!runs.contains(&newest), "{newest} after {runs:?}");
+        runs.push(newest);
+        let seconds = |pair: &&[String]| pair[0][..16] == pair[1][..16];
+        if runs.windows(2).filter(seconds).count() == 4 {
+            assert!(runs.is_sorted(), "{runs:?}");
+            return Ok(());
+        }
+    }
+    Err(format!("no two runs within a second: {runs:?}").into())
+}
+
 /// Runs of four days; the newest is cut off.
 fn write_runs(root: &Path) -> Result {
     for (run, complete) in [
@@ -111,41 +139,42 @@ fn copy_cluster(root: &Path, name: &str) -> Result {
 
 #[test]
 fn where_there_are_several_clusters_one_is_to_be_named() -> Result {
-    let store = Store::folder()?;
-    write_runs(&store.root())?;
-    copy_cluster(&store.root(), "staging")?;
-    for arguments in [
-        &["get", "latest"][..],
-        &["diff"],
-        &["trend"],
-        &["prune", "--keep-last", "1"],
-    ] {
-        let output = store.command(arguments).output()?;
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        let said = stderr(&output);
-        assert!(
-            said.contains("--cluster: staging, test"),
-            "{arguments:?}: {said}"
+    for store in Store::both()? {
+        write_runs(&store.root())?;
+        copy_cluster(&store.root(), "staging")?;
+        for arguments in [
+            &["get", "latest"][..],
+            &["diff"],
+            &["trend"],
+            &["prune", "--keep-last", "1"],
+        ] {
+            let output = store.command(arguments).output()?;
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+            let said = stderr(&output);
+            assert!(
+                said.contains("--cluster: staging, test"),
+                "{arguments:?}: {said}"
+            );
+        }
+        let manifest = store.json(&[
+            "get",
+            "latest",
+            "--cluster",
+            "staging",
+            "--format",
+            "manifest",
+        ])?;
+        assert_eq!(manifest["cluster_name"], "staging");
+        assert_eq!(store.print(&["list"])?.lines().count(), 15);
+        assert_eq!(
+            store.print(&["list", "--cluster", "test"])?.lines().count(),
+            8
         );
+        let absent = store
+            .command(&["get", "latest", "--cluster", "prod"])
+            .output()?;
+        assert_eq!(absent.status.code(), Some(1));
     }
-    let manifest = store.json(&[
-        "get",
-        "latest",
-        "--cluster",
-        "staging",
-        "--format",
-        "manifest",
-    ])?;
-    assert_eq!(manifest["cluster_name"], "staging");
-    assert_eq!(store.print(&["list"])?.lines().count(), 15);
-    assert_eq!(
-        store.print(&["list", "--cluster", "test"])?.lines().count(),
-        8
-    );
-    let absent = store
-        .command(&["get", "latest", "--cluster", "prod"])
-        .output()?;
-    assert_eq!(absent.status.code(), Some(1));
     Ok(())
 }
 
@@ -214,38 +243,39 @@ fn a_stale_cluster_fails_the_list_that_asks_for_an_age() -> Result {
 
 #[test]
 fn a_run_whose_report_has_expired_and_one_that_is_damaged_do_not_hide_the_others() -> Result {
-    let store = Store::folder()?;
-    for run in [
-        "20260809T020000Z-0001",
-        "20260810T020000Z-0001",
-        "20260811T020000Z-0001",
-    ] {
-        Tiny::new(run).write_with_files(&store.root())?;
+    for store in Store::both()? {
+        for run in [
+            "20260809T020000Z-0001",
+            "20260810T020000Z-0001",
+            "20260811T020000Z-0001",
+        ] {
+            Tiny::new(run).write_with_files(&store.root())?;
+        }
+        fs::remove_file(runs::path(&store.root(), "20260809T020000Z-0001", "json"))?;
+        fs::write(
+            runs::path(&store.root(), "20260810T020000Z-0001", "manifest"),
+            "{\"run_id\":",
+        )?;
+        let output = store.command(&["list"]).output()?;
+        let table = String::from_utf8(output.stdout.clone())?;
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines.len(), 3, "{table}");
+        assert!(
+            lines[1].contains("0809") && lines[1].contains("report expired"),
+            "{table}"
+        );
+        assert!(!lines[2].contains("expired"), "{table}");
+        assert!(stderr(&output).contains("damaged"), "{}", stderr(&output));
+        let listed = store.json(&["list", "--format", "json"])?;
+        assert_eq!(listed["runs"][0]["expired"], true);
+        let output = store.command(&["diff", "2026-08-09", "latest"]).output()?;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).contains("20260809T020000Z-0001"),
+            "{}",
+            stderr(&output)
+        );
     }
-    fs::remove_file(runs::path(&store.root(), "20260809T020000Z-0001", "json"))?;
-    fs::write(
-        runs::path(&store.root(), "20260810T020000Z-0001", "manifest"),
-        "{\"run_id\":",
-    )?;
-    let output = store.command(&["list"]).output()?;
-    let table = String::from_utf8(output.stdout.clone())?;
-    let lines: Vec<_> = table.lines().collect();
-    assert_eq!(lines.len(), 3, "{table}");
-    assert!(
-        lines[1].contains("0809") && lines[1].contains("report expired"),
-        "{table}"
-    );
-    assert!(!lines[2].contains("expired"), "{table}");
-    assert!(stderr(&output).contains("damaged"), "{}", stderr(&output));
-    let listed = store.json(&["list", "--format", "json"])?;
-    assert_eq!(listed["runs"][0]["expired"], true);
-    let output = store.command(&["diff", "2026-08-09", "latest"]).output()?;
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("20260809T020000Z-0001"),
-        "{}",
-        stderr(&output)
-    );
     Ok(())
 }
 
@@ -660,6 +690,39 @@ fn a_diff_reads_well_in_every_format_and_ends_as_it_is_asked_to() -> Result {
 }
 
 /// The report of a run, as a file of its own.
+#[test]
+fn a_download_is_whole_or_not_there_and_follows_no_link() -> Result {
+    for store in Store::both()? {
+        two_nights(&store)?;
+        let run = newest(&store.root())?;
+        let folder = tempfile::tempdir()?;
+        let (theirs, link) = (folder.path().join("theirs"), folder.path().join("link"));
+        fs::write(&theirs, "somebody's")?;
+        std::os::unix::fs::symlink(&theirs, &link)?;
+        save(&store, &run, &link)?;
+        assert_eq!(fs::read_to_string(&theirs)?, "somebody's");
+        assert!(!fs::symlink_metadata(&link)?.is_symlink());
+        let stored = fs::read(runs::path(&store.root(), &run, "json"))?;
+        assert_eq!(fs::read(&link)?, stored);
+
+        // What is not as its manifest says is not shown, and leaves what was there.
+        fs::write(
+            runs::path(&store.root(), &run, "json"),
+            &stored[..stored.len() / 2],
+        )?;
+        let to = theirs.display().to_string();
+        for flags in [&["--output", &to][..], &[]] {
+            let arguments = [&["get", "latest", "--format", "json"], flags].concat();
+            let output = store.command(&arguments).output()?;
+            assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+            assert!(output.stdout.is_empty());
+        }
+        assert_eq!(fs::read_to_string(&theirs)?, "somebody's");
+        assert_eq!(fs::read_dir(folder.path())?.count(), 2);
+    }
+    Ok(())
+}
+
 fn save(store: &Store, run: &str, path: &Path) -> Result<String> {
     let path = path.display().to_string();
     store.print(&["get", run, "--format", "json", "--output", &path])?;
@@ -668,113 +731,114 @@ fn save(store: &Store, run: &str, path: &Path) -> Result<String> {
 
 #[test]
 fn two_files_two_clusters_and_two_scopes_are_compared_as_far_as_that_goes() -> Result {
-    let store = Store::folder()?;
-    two_nights(&store)?;
-    let folder = tempfile::tempdir()?;
-    let file = |name: &str| -> PathBuf { folder.path().join(name) };
-    let (old, new) = (
-        save(&store, "yesterday", &file("old.json"))?,
-        save(&store, "latest", &file("new.json"))?,
-    );
-    let expected = store.json(&["diff", "--format", "json"])?;
-    // Files need no store at all, and go with runs.
-    let output = program()
-        .args([
+    for store in Store::both()? {
+        two_nights(&store)?;
+        let folder = tempfile::tempdir()?;
+        let file = |name: &str| -> PathBuf { folder.path().join(name) };
+        let (old, new) = (
+            save(&store, "yesterday", &file("old.json"))?,
+            save(&store, "latest", &file("new.json"))?,
+        );
+        let expected = store.json(&["diff", "--format", "json"])?;
+        // Files need no store at all, and go with runs.
+        let output = program()
+            .args([
+                "diff",
+                &old,
+                &new,
+                "--format",
+                "json",
+                "--store",
+                "/nonexistent/x",
+            ])
+            .output()?;
+        assert_eq!(serde_json::from_slice::<Value>(&output.stdout)?, expected);
+        for sides in [[&*old, "latest"], ["yesterday", &*new]] {
+            let diff = store.json(&["diff", sides[0], sides[1], "--format", "json"])?;
+            assert_eq!(diff, expected, "{sides:?}");
+        }
+        for (name, content) in [
+            ("empty", ""),
+            ("foreign", "{\"images\":[]}"),
+            ("cut-off", "{\"schema_version\":\"1.0\""),
+        ] {
+            let path = file(name).display().to_string();
+            fs::write(&path, content)?;
+            let output = program().args(["diff", &path, &new]).output()?;
+            assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
+        }
+        let newer = fs::read_to_string(&old)?.replacen("\"1.0\"", "\"2.0\"", 1);
+        fs::write(file("newer"), newer)?;
+        let output = program()
+            .arg("diff")
+            .arg(file("newer"))
+            .arg(&new)
+            .output()?;
+        assert!(
+            stderr(&output).contains("use a newer image-census"),
+            "{}",
+            stderr(&output)
+        );
+
+        // Another cluster.
+        let staging = deployments(&[("shop-a", "A:9"), ("other-c", "C:1"), ("other-d", "D:1")]);
+        night(&store, "staging", "2026-08-10T03:00:00Z", &staging, &[])?;
+        let across = store.json(&[
             "diff",
-            &old,
-            &new,
+            "--cluster",
+            "test",
+            "--against",
+            "staging",
             "--format",
             "json",
-            "--store",
-            "/nonexistent/x",
-        ])
-        .output()?;
-    assert_eq!(serde_json::from_slice::<Value>(&output.stdout)?, expected);
-    for sides in [[&*old, "latest"], ["yesterday", &*new]] {
-        let diff = store.json(&["diff", sides[0], sides[1], "--format", "json"])?;
-        assert_eq!(diff, expected, "{sides:?}");
-    }
-    for (name, content) in [
-        ("empty", ""),
-        ("foreign", "{\"images\":[]}"),
-        ("cut-off", "{\"schema_version\":\"1.0\""),
-    ] {
-        let path = file(name).display().to_string();
-        fs::write(&path, content)?;
-        let output = program().args(["diff", &path, &new]).output()?;
-        assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
-    }
-    let newer = fs::read_to_string(&old)?.replacen("\"1.0\"", "\"2.0\"", 1);
-    fs::write(file("newer"), newer)?;
-    let output = program()
-        .arg("diff")
-        .arg(file("newer"))
-        .arg(&new)
-        .output()?;
-    assert!(
-        stderr(&output).contains("use a newer image-census"),
-        "{}",
-        stderr(&output)
-    );
+        ])?;
+        assert_eq!(across["old"]["cluster_name"], "staging");
+        assert_eq!(across["counts"], json!({"reference_changed": 1}));
+        let table = store.print(&["diff", "--cluster", "test", "--against", "staging"])?;
+        assert!(table.starts_with("staging and test: "), "{table}");
+        let output = store.command(&["diff", "--against", "staging"]).output()?;
+        assert_eq!(output.status.code(), Some(2));
 
-    // Another cluster.
-    let staging = deployments(&[("shop-a", "A:9"), ("other-c", "C:1"), ("other-d", "D:1")]);
-    night(&store, "staging", "2026-08-10T03:00:00Z", &staging, &[])?;
-    let across = store.json(&[
-        "diff",
-        "--cluster",
-        "test",
-        "--against",
-        "staging",
-        "--format",
-        "json",
-    ])?;
-    assert_eq!(across["old"]["cluster_name"], "staging");
-    assert_eq!(across["counts"], json!({"reference_changed": 1}));
-    let table = store.print(&["diff", "--cluster", "test", "--against", "staging"])?;
-    assert!(table.starts_with("staging and test: "), "{table}");
-    let output = store.command(&["diff", "--against", "staging"]).output()?;
-    assert_eq!(output.status.code(), Some(2));
-
-    // Another scope.
-    let new = deployments(&[("shop-a", "A:3"), ("other-c", "C:2")]);
-    night(
-        &store,
-        "test",
-        "2026-08-11T02:00:00Z",
-        &new,
-        &["--namespace", "shop"],
-    )?;
-    let one = [
-        "diff",
-        "--cluster",
-        "test",
-        "2026-08-10",
-        "latest",
-        "--format",
-        "json",
-    ];
-    let output = store.command(&one).output()?;
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("different scopes"),
-        "{}",
-        stderr(&output)
-    );
-    let diff = store.json(&[&one[..], &["--allow-scope-mismatch"]].concat())?;
-    let changes = diff["changes"].as_array().ok_or("no changes")?;
-    assert_eq!(changes.len(), 1, "{diff:#}");
-    assert_eq!(changes[0]["workload_name"], "shop-a");
-    // The newest complete run has none of its scope before it.
-    let output = store.command(&["diff", "--cluster", "test"]).output()?;
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("with the same scope"),
-        "{}",
-        stderr(&output)
-    );
-    // The next whole night is compared with the last whole one.
-    let summary = night(&store, "test", "2026-08-12T02:00:00Z", &new, &[])?;
-    assert!(summary.contains("since 20260810T020000Z"), "{summary}");
+        // Another scope.
+        let new = deployments(&[("shop-a", "A:3"), ("other-c", "C:2")]);
+        night(
+            &store,
+            "test",
+            "2026-08-11T02:00:00Z",
+            &new,
+            &["--namespace", "shop"],
+        )?;
+        let one = [
+            "diff",
+            "--cluster",
+            "test",
+            "2026-08-10",
+            "latest",
+            "--format",
+            "json",
+        ];
+        let output = store.command(&one).output()?;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).contains("different scopes"),
+            "{}",
+            stderr(&output)
+        );
+        let diff = store.json(&[&one[..], &["--allow-scope-mismatch"]].concat())?;
+        let changes = diff["changes"].as_array().ok_or("no changes")?;
+        assert_eq!(changes.len(), 1, "{diff:#}");
+        assert_eq!(changes[0]["workload_name"], "shop-a");
+        // The newest complete run has none of its scope before it.
+        let output = store.command(&["diff", "--cluster", "test"]).output()?;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).contains("with the same scope"),
+            "{}",
+            stderr(&output)
+        );
+        // The next whole night is compared with the last whole one.
+        let summary = night(&store, "test", "2026-08-12T02:00:00Z", &new, &[])?;
+        assert!(summary.contains("since 20260810T020000Z"), "{summary}");
+    }
     Ok(())
 }

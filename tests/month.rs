@@ -746,7 +746,7 @@ fn every_diff_of_a_month_is_as_the_table_says() -> Result {
         expect_stored_diffs(store, ids)?;
         expect_lists(store, ids)?;
     }
-    // What nobody knew in a cut-off run, and the whole of both stores.
+    // Whatever the nights held, the files are as the schemas say.
     let folder = &stores[0];
     let files: usize = RUNS.len() * 5 - 2;
     expect_valid(&folder.root(), files)?;
@@ -794,11 +794,17 @@ fn expect_lists(store: &Store, ids: &BTreeMap<&str, String>) -> Result {
     assert_eq!(of("24")?["complete"], false);
     assert_eq!(of("24")?["reason"], "deadline");
     assert_eq!(of("24")?["not_inspected"], 2);
+    assert_eq!(of("24")?["not_inspected_by"], json!({"deadline": 2}));
     assert_eq!(of("18")?["scope"], "shop");
     // The registry that is down costs what was not known, and nothing else.
     assert_eq!(of("14")?["not_inspected"], 2);
+    assert_eq!(of("14")?["not_inspected_by"], json!({"network": 2}));
     assert_eq!(of("15")?["not_inspected"], 3);
     assert_eq!(of("16")?["not_inspected"], 0);
+
+    let table = store.print(&["list"])?;
+    assert!(table.contains("2 (2 deadline)"), "{table}");
+    assert!(table.contains("no (deadline)"), "{table}");
 
     let named = |name: &str| -> Result<String> {
         let manifest = store.json(&["get", name, "--format", "manifest"])?;

@@ -53,6 +53,15 @@ fn history(random: &mut Random) -> Vec<Tiny> {
             ..Tiny::new(&run)
         });
     }
+    // A clock that was wrong for a night or two.
+    if random.chance(25) {
+        for number in 0..=random.below(2) {
+            let hours = i64::try_from(26 + random.below(20_000)).unwrap_or_default();
+            let time = Utc::now() + TimeDelta::hours(hours);
+            let run = format!("{}-{number:04x}", time.format("%Y%m%dT%H%M%SZ"));
+            runs.push(Tiny::new(&run));
+        }
+    }
     runs
 }
 
@@ -73,11 +82,13 @@ fn rules(random: &mut Random) -> [u64; 5] {
 /// What the rules keep, computed as they are told and not as the program does it: by sorting the
 /// periods that there are.
 fn naive(runs: &[Tiny], keep: [u64; 5]) -> BTreeSet<String> {
-    let mut kept = BTreeSet::new();
+    // Those of the future stay, and count for nothing.
+    let future = runs.iter().filter(|run| is_future(run));
+    let mut kept: BTreeSet<_> = future.map(|run| run.run.clone()).collect();
     for namespace in NAMESPACES {
         let of_scope: Vec<&Tiny> = runs
             .iter()
-            .filter(|run| run.namespace.as_deref() == namespace)
+            .filter(|run| run.namespace.as_deref() == namespace && !is_future(run))
             .collect();
         let complete: Vec<&&Tiny> = of_scope.iter().filter(|run| run.complete).collect();
         // The newest run and the newest complete one, always.
@@ -111,6 +122,11 @@ fn naive(runs: &[Tiny], keep: [u64; 5]) -> BTreeSet<String> {
     kept
 }
 
+/// Over a day ahead.
+fn is_future(run: &Tiny) -> bool {
+    time_of(&run.run) > Utc::now() + TimeDelta::days(1)
+}
+
 fn time_of(run: &str) -> DateTime<Utc> {
     let time = NaiveDateTime::parse_from_str(&run[..16], "%Y%m%dT%H%M%SZ");
     time.unwrap_or_default().and_utc()
@@ -134,11 +150,13 @@ fn prune<'a>(flags: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
 fn what_stays_of_500_random_histories_is_what_a_naive_computation_keeps() -> Result {
     let mut random = Random(0x5eed_1234_5678_9abc);
     let mut removed = 0;
+    let bucket = Store::bucket()?;
     for number in 0..500 {
         let runs = history(&mut random);
         let keep = rules(&mut random);
-        // A server for each history would take minutes.
-        let store = Store::folder()?;
+        // Requests take their time: every twentieth in the bucket, which is emptied after each.
+        let folder = Store::folder()?;
+        let store = if number % 20 == 19 { &bucket } else { &folder };
         for run in &runs {
             run.write(&store.root())?;
         }
@@ -156,6 +174,9 @@ fn what_stays_of_500_random_histories_is_what_a_naive_computation_keeps() -> Res
             .collect();
         assert_eq!(said, expected, "history {number}");
         removed += all.len() - left.len();
+        for file in files_below(&store.root()).unwrap_or_default() {
+            fs::remove_file(store.root().join(file))?;
+        }
     }
     assert!(removed > 2_000, "{removed} runs removed");
     Ok(())
@@ -299,6 +320,31 @@ fn files_of_no_run_go_when_they_are_old_and_unknown_ones_stay() -> Result {
         // Once more: nothing is left to do.
         store.print(&arguments)?;
         assert_eq!(files_below(&root)?, left);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_of_a_wrong_clock_stays_and_displaces_none() -> Result {
+    for store in Store::both()? {
+        let at = |hours| {
+            let time = Utc::now() + TimeDelta::hours(hours);
+            format!("{}-0001", time.format("%Y%m%dT%H%M%SZ"))
+        };
+        let [goes, kept, ahead, future] = [at(-49), at(-25), at(12), at(24 * 400)];
+        for run in [&goes, &kept, &ahead, &future] {
+            Tiny::new(run).write_with_files(&store.root())?;
+        }
+        let mut command = store.command(&["prune", "--keep-last", "2"]);
+        let output = command.output()?;
+        let (said, shown) = (stderr(&output), String::from_utf8(output.stdout)?);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("a clock wrong?"), "{said}");
+        assert!(said.contains(&future) && !said.contains(&ahead), "{said}");
+        assert!(shown.contains("dated in the future"), "{shown}");
+        assert!(shown.contains("3 runs kept, 1 removed"), "{shown}");
+        assert_eq!(run_ids(&store.root())?, [kept, ahead, future]);
+        expect_whole_runs(&store.root())?;
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use fixtures::demo_images::{self, HELM_CHART};
 use fixtures::images::{Built, ImageSpec, Platform};
+use fixtures::layers::Layer;
 use fixtures::pods::{Container, Pod, Workload};
+use fixtures::truth::histories::noise;
 use fixtures::{distributions, manifests};
 use harness::control_plane::ControlPlane;
 use harness::registry::Registry;
@@ -252,6 +254,18 @@ fn the_second_night_makes_no_request_and_its_rows_are_those_of_the_first() -> Re
     );
     pods.truncate(pods.len() - tags.len());
 
+    // A node that reports the platform's manifest, where another reported the index: the same image,
+    // and the index is known the night after, too.
+    let index = &site.images["shop/frontend:3.1.0"];
+    let digest = index.platform("linux", "amd64").digest();
+    assert_ne!(digest, index.digest());
+    for (hour, digest) in [(1, digest), (2, index.digest())] {
+        let pod = site.running_as("shop/frontend:3.1.0", digest);
+        let same = site.night(&folder, &night(4, hour), &[pod], &[])?;
+        assert_eq!(same.requests, Vec::<String>::new());
+        assert_eq!(same.rows[0]["digest"], digest);
+    }
+
     // Nobody there: every row is as it was.
     let expected = site.night(&folder, &night(5, 0), &pods, &[])?.timeless();
     let (scratch, address, _) = site.stop_registry();
@@ -462,6 +476,14 @@ fn what_failed_is_asked_again_and_what_has_waited_longest_first() -> Result {
 
     // A deadline that has passed cuts the waiting ones off, not what is known; they wait on.
     let cut = site.night(&store, &night(7, 0), &pods, &["--deadline", "1ms"])?;
+    for said in [
+        "not_inspected=2",
+        "{\"deadline\": 2}",
+        "complete=false",
+        "reason=\"deadline\"",
+    ] {
+        assert!(cut.said.contains(said), "{said}: {}", cut.said);
+    }
     for row in &cut.rows {
         let expected = match &*row["repository"] {
             "wait/m" | "wait/a" => ("skipped", "deadline"),
@@ -475,53 +497,174 @@ fn what_failed_is_asked_again_and_what_has_waited_longest_first() -> Result {
 }
 
 #[test]
+fn an_image_known_in_part_and_by_its_tag_only_comes_when_its_turn_is() -> Result {
+    let mut site = Site::new()?;
+    let store = Store::folder()?;
+    // In the order of their names the newest would come first.
+    let names = ["wait/z:1", "wait/m:1", "wait/a:1"];
+    for (number, name) in (0..).zip(names) {
+        let large = Layer::new("COPY / /").file("opt/large", noise(number, 3 << 14));
+        let image = ImageSpec::new(Platform::linux("amd64"));
+        site.push(name, image.layer(large).build())?;
+    }
+    let flags = ["--concurrency", "1", "--max-layer", "1"];
+    for (day, count) in [(2, 1), (3, 2), (4, 3), (5, 3)] {
+        let pods: Vec<_> = names[..count]
+            .iter()
+            .map(|name| site.waiting(name))
+            .collect();
+        let night = site.night(&store, &night(day, 0), &pods, &flags)?;
+        let mut asked: Vec<_> = night
+            .in_order
+            .iter()
+            .filter(|request| request.starts_with("HEAD"))
+            .collect();
+        asked.dedup();
+        let expected = names.map(|name| format!("HEAD /v2/{}/manifests/1", &name[..6]));
+        assert_eq!(asked, expected[..count].iter().collect::<Vec<_>>());
+        for row in &night.rows {
+            let outcome = (&*row["inspection_status"], &*row["error_kind"]);
+            assert_eq!(outcome, ("partial", "policy"));
+            assert!(
+                site.images
+                    .values()
+                    .any(|image| row["digest"] == image.digest())
+            );
+        }
+    }
+    let report = document(&store.root(), &newest(&store.root())?, "json")?;
+    let images = report["images"].as_array().ok_or("no images")?;
+    let since: Vec<_> = images.iter().map(|image| &image["waiting_since"]).collect();
+    assert_eq!(since, [&night(4, 0), &night(3, 0), &night(2, 0)]);
+    Ok(())
+}
+
+#[test]
+fn a_run_that_reads_more_layers_learns_anew_what_they_may_change() -> Result {
+    let mut site = Site::new()?;
+    let trixie = "ID=debian\nVERSION_ID=\"13\"\n";
+    let second = |seed, created_by| {
+        Layer::new(created_by)
+            .file("usr/lib/os-release", trixie)
+            .file("opt/app/large", noise(seed, 300 << 5))
+    };
+    let image = || ImageSpec::new(Platform::linux("amd64")).layer(distributions::debian_12());
+    site.push("shop/plain:1", image().build())?;
+    let upgraded = image().layer(second(1, "RUN apt-get -y dist-upgrade # buildkit"));
+    site.push("shop/upgraded:1", upgraded.build())?;
+    // Its history tells of an application only.
+    let lying = image().layer(second(2, "COPY build /opt/app # buildkit"));
+    site.push("shop/lying:1", lying.build())?;
+    let names = ["shop/lying:1", "shop/plain:1", "shop/upgraded:1"];
+    let pods = names.map(|name| site.running(name));
+    let asked = |name: &str, layers: &[usize]| site.requests_of(name, layers);
+    for store in Store::both()? {
+        for (day, layers, versions, requests) in [
+            (2, "base", ["12", "12", "12"], None),
+            (3, "base", ["12", "12", "12"], Some(vec![])),
+            // The base is known, whoever read it.
+            (
+                4,
+                "auto",
+                ["12", "12", "13"],
+                Some([asked("shop/lying:1", &[]), asked("shop/upgraded:1", &[1])].concat()),
+            ),
+            (5, "auto", ["12", "12", "13"], Some(vec![])),
+            // What every layer has proved holds for all.
+            (
+                6,
+                "all",
+                ["13", "12", "13"],
+                Some(asked("shop/lying:1", &[1])),
+            ),
+            (7, "all", ["13", "12", "13"], Some(vec![])),
+            // More than was asked for is as good, and stays so.
+            (8, "base", ["13", "12", "13"], Some(vec![])),
+            (9, "auto", ["13", "12", "13"], Some(vec![])),
+            (10, "all", ["13", "12", "13"], Some(vec![])),
+        ] {
+            let night = site.night(&store, &night(day, 0), &pods, &["--layers", layers])?;
+            let of = |name: &str| {
+                let row = night
+                    .rows
+                    .iter()
+                    .find(|row| name.starts_with(&*row["repository"]));
+                row.map(|row| row["distro_version"].clone())
+                    .unwrap_or_default()
+            };
+            assert_eq!(names.map(of), versions, "day {day}");
+            if let Some(requests) = requests {
+                assert_eq!(night.requests, sorted(requests), "day {day}");
+            }
+            let report = document(&store.root(), &newest(&store.root())?, "json")?;
+            assert_eq!(report["versions"]["layers"], layers);
+        }
+        // A report that does not say how many: as if it were the fewest.
+        let run = newest(&store.root())?;
+        reseal(&store.root(), &run, |report| {
+            if let Some(versions) = report["versions"].as_object_mut() {
+                versions.remove("layers");
+            }
+            for image in report["images"].as_array_mut().into_iter().flatten() {
+                image["distribution_certain"] = json!(false);
+            }
+        })?;
+        let night = site.night(&store, &night(11, 0), &pods, &[])?;
+        let expected = names.map(|name| asked(name, &[])).concat();
+        assert_eq!(night.requests, sorted(expected));
+    }
+    Ok(())
+}
+
+#[test]
 fn facts_of_images_that_are_gone_are_carried_until_they_are_too_old() -> Result {
     let site = Site::with_applications(&["shop/stays:1", "shop/goes:1"])?;
-    let store = Store::folder()?;
-    let flags = ["--reuse-max-age", "4d"];
-    let (stays, goes) = (site.running("shop/stays:1"), site.running("shop/goes:1"));
-    let both = [stays.clone(), goes];
-    site.night(&store, &night(2, 0), &both, &flags)?;
-    let carried = |store: &Store| -> Result<Option<Value>> {
-        let report = document(&store.root(), &newest(&store.root())?, "json")?;
-        let images = report["images"].as_array().ok_or("no images")?.clone();
-        Ok(images
-            .into_iter()
-            .find(|image| image["repository"] == "shop/goes"))
-    };
-    assert_eq!(
-        carried(&store)?.ok_or("not there")?["last_seen"],
-        Value::Null
-    );
-    let without = |day, seen: &str| -> Result {
-        let alone = std::slice::from_ref(&stays);
-        let night = site.night(&store, &night(day, 0), alone, &flags)?;
-        assert_eq!(night.rows.len(), 1);
-        let image = carried(&store)?.ok_or("not carried")?;
-        assert_eq!(image["last_seen"], seen);
-        let manifest = store.json(&["get", "latest", "--format", "manifest"])?;
-        assert_eq!(manifest["counts"]["images"], 1);
-        Ok(())
-    };
-    without(3, &night(2, 0))?;
-    // Back again, as a CronJob's image is: known.
-    let back = site.night(&store, &night(3, 20), &both, &flags)?;
-    assert_eq!(back.rows.len(), 2);
-    assert_eq!(back.requests, Vec::<String>::new());
-    assert_eq!(
-        carried(&store)?.ok_or("not there")?["last_seen"],
-        Value::Null
-    );
-    without(4, &night(3, 20))?;
-    without(6, &night(3, 20))?;
-    // Its facts are older than four days now.
-    site.night(&store, &night(7, 0), std::slice::from_ref(&stays), &flags)?;
-    assert!(carried(&store)?.is_none());
+    for store in Store::both()? {
+        let flags = ["--reuse-max-age", "4d"];
+        let (stays, goes) = (site.running("shop/stays:1"), site.running("shop/goes:1"));
+        let both = [stays.clone(), goes];
+        site.night(&store, &night(2, 0), &both, &flags)?;
+        let carried = |store: &Store| -> Result<Option<Value>> {
+            let report = document(&store.root(), &newest(&store.root())?, "json")?;
+            let images = report["images"].as_array().ok_or("no images")?.clone();
+            Ok(images
+                .into_iter()
+                .find(|image| image["repository"] == "shop/goes"))
+        };
+        assert_eq!(
+            carried(&store)?.ok_or("not there")?["last_seen"],
+            Value::Null
+        );
+        let without = |day, seen: &str| -> Result {
+            let alone = std::slice::from_ref(&stays);
+            let night = site.night(&store, &night(day, 0), alone, &flags)?;
+            assert_eq!(night.rows.len(), 1);
+            let image = carried(&store)?.ok_or("not carried")?;
+            assert_eq!(image["last_seen"], seen);
+            let manifest = store.json(&["get", "latest", "--format", "manifest"])?;
+            assert_eq!(manifest["counts"]["images"], 1);
+            Ok(())
+        };
+        without(3, &night(2, 0))?;
+        // Back again, as a CronJob's image is: known.
+        let back = site.night(&store, &night(3, 20), &both, &flags)?;
+        assert_eq!(back.rows.len(), 2);
+        assert_eq!(back.requests, Vec::<String>::new());
+        assert_eq!(
+            carried(&store)?.ok_or("not there")?["last_seen"],
+            Value::Null
+        );
+        without(4, &night(3, 20))?;
+        without(6, &night(3, 20))?;
+        // Its facts are older than four days now.
+        site.night(&store, &night(7, 0), std::slice::from_ref(&stays), &flags)?;
+        assert!(carried(&store)?.is_none());
 
-    // A run of a later time is none of an earlier night.
-    let before = site.night(&store, &night(1, 0), &both, &flags)?;
-    assert!(before.said.contains("is a clock wrong?"), "{}", before.said);
-    assert!(!before.requests.is_empty());
+        // A run of a later time is none of an earlier night.
+        let before = site.night(&store, &night(1, 0), &both, &flags)?;
+        assert!(before.said.contains("is a clock wrong?"), "{}", before.said);
+        assert!(!before.requests.is_empty());
+    }
     Ok(())
 }
 
@@ -728,49 +871,50 @@ fn all_distrusted() -> Vec<Distrusted> {
 #[test]
 fn whatever_is_wrong_with_an_earlier_report_means_a_colder_night_and_a_warning() -> Result {
     let site = Site::with_applications(&["shop/a:1", "shop/b:1"])?;
-    let store = Store::folder()?;
-    let pods = [site.running("shop/a:1"), site.running("shop/b:1")];
-    let cold = site.night(&store, &night(2, 0), &pods, &[])?;
-    let run = newest(&store.root())?;
-    for case in all_distrusted() {
-        let name = case.name;
-        let scratch = Store::folder()?;
-        copy(&store, &scratch)?;
-        (case.change)(&scratch.root(), &run)?;
-        let next = site.night(&scratch, &night(3, 0), &pods, &[])?;
-        let requests = if case.warm { 0 } else { cold.requests.len() };
-        assert_eq!(next.requests.len(), requests, "{name}: {}", next.said);
-        assert!(next.said.contains(case.says), "{name}: {}", next.said);
-        let warned = next.said.contains("not reused");
-        assert_eq!(
-            warned,
-            !case.warm && !case.says.is_empty(),
-            "{name}: {}",
-            next.said
-        );
-        let mut rows = next.timeless();
-        let mut expected = cold.timeless();
-        for row in rows.iter_mut().chain(&mut expected) {
-            row.remove("inspected_at");
+    for store in Store::both()? {
+        let pods = [site.running("shop/a:1"), site.running("shop/b:1")];
+        let cold = site.night(&store, &night(2, 0), &pods, &[])?;
+        let run = newest(&store.root())?;
+        for case in all_distrusted() {
+            let name = case.name;
+            let scratch = store.another()?;
+            copy(&store, &scratch)?;
+            (case.change)(&scratch.root(), &run)?;
+            let next = site.night(&scratch, &night(3, 0), &pods, &[])?;
+            let requests = if case.warm { 0 } else { cold.requests.len() };
+            assert_eq!(next.requests.len(), requests, "{name}: {}", next.said);
+            assert!(next.said.contains(case.says), "{name}: {}", next.said);
+            let warned = next.said.contains("not reused");
+            assert_eq!(
+                warned,
+                !case.warm && !case.says.is_empty(),
+                "{name}: {}",
+                next.said
+            );
+            let mut rows = next.timeless();
+            let mut expected = cold.timeless();
+            for row in rows.iter_mut().chain(&mut expected) {
+                row.remove("inspected_at");
+            }
+            assert_eq!(rows, expected, "{name}");
+            // The night after is warm again, and nothing of the forgery is left in the store.
+            let after = site.night(&scratch, &night(4, 0), &pods, &[])?;
+            assert_eq!(after.requests, Vec::<String>::new(), "{name}");
+            let report = fs::metadata(runs::path(
+                &scratch.root(),
+                &newest(&scratch.root())?,
+                "json",
+            ))?;
+            assert!(report.len() < 50_000, "{name}: {} bytes", report.len());
         }
-        assert_eq!(rows, expected, "{name}");
-        // The night after is warm again, and nothing of the forgery is left in the store.
-        let after = site.night(&scratch, &night(4, 0), &pods, &[])?;
-        assert_eq!(after.requests, Vec::<String>::new(), "{name}");
-        let report = fs::metadata(runs::path(
-            &scratch.root(),
-            &newest(&scratch.root())?,
-            "json",
-        ))?;
-        assert!(report.len() < 50_000, "{name}: {} bytes", report.len());
-    }
 
-    // With an older run behind it the night is not cold.
-    site.night(&store, &night(3, 0), &pods, &[])?;
-    edit(&store.root(), &newest(&store.root())?, "json", Vec::clear)?;
-    let next = site.night(&store, &night(4, 0), &pods, &[])?;
-    assert!(next.said.contains(CHANGED), "{}", next.said);
-    assert_eq!(next.requests, Vec::<String>::new());
+        // With an older run behind it the night is not cold.
+        site.night(&store, &night(3, 0), &pods, &[])?;
+        edit(&store.root(), &newest(&store.root())?, "json", Vec::clear)?;
+        let next = site.night(&store, &night(4, 0), &pods, &[])?;
+        assert!(next.said.contains(CHANGED), "{}", next.said);
+        assert_eq!(next.requests, Vec::<String>::new());
+    }
     Ok(())
 }
 

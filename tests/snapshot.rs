@@ -16,7 +16,12 @@ fn snapshot(folder: &Path, pods: &str) -> Result<Output> {
 #[test]
 fn the_demo_runs_twice_and_its_rows_are_true() -> Result {
     for _ in 0..2 {
-        succeed(&mut std::process::Command::new(root().join("scripts/demo")))?;
+        let shown = succeed(&mut std::process::Command::new(root().join("scripts/demo")))?;
+        let (_, diff) = shown.split_once("image-census diff\n").ok_or("no diff")?;
+        assert!(
+            diff.contains("1 moved tag, 2 distribution changed"),
+            "{diff}"
+        );
     }
     let rows = rows(&root().join(".demo/reports"))?;
     let cells = |image: &str| {

@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use comfy_table::{Table, presets::NOTHING};
 use serde_json::{Value, json};
 
-use super::{Outcome, UsageError};
+use super::{Outcome, UsageError, terminal};
 use crate::cli::{EolArgs, EolFormat};
 use crate::os::{Ending, EolTable, Release, distro_ids};
 use crate::report::plain;
@@ -41,8 +40,7 @@ pub(super) fn eol_table(path: Option<&Path>) -> Result<EolTable, UsageError> {
 }
 
 fn print_table(table: &EolTable, is_embedded: bool, out: &mut dyn Write) -> anyhow::Result<()> {
-    let mut rows = Table::new();
-    rows.load_style(NOTHING);
+    let mut rows = terminal(true).table();
     rows.set_header([
         "DISTRO ID",
         "PRODUCT",

@@ -23,6 +23,8 @@ struct Listed {
     containers: usize,
     images: usize,
     not_inspected: usize,
+    /// Why not: images by kind of error.
+    not_inspected_by: BTreeMap<String, usize>,
     complete: bool,
     /// Why it is not complete.
     reason: Option<String>,
@@ -113,10 +115,22 @@ impl Listed {
             containers: counts.containers,
             images: counts.images,
             not_inspected: counts.not_inspected,
+            not_inspected_by: counts.reasons(),
             complete: header.completeness.complete,
             reason: header.completeness.reason.clone(),
             expired: false,
             stale: None,
+        }
+    }
+
+    fn not_inspected(&self) -> String {
+        let reasons = self.not_inspected_by.iter();
+        let reasons: Vec<_> = reasons
+            .map(|(kind, images)| format!("{images} {kind}"))
+            .collect();
+        match reasons.as_slice() {
+            [] => self.not_inspected.to_string(),
+            reasons => format!("{} ({})", self.not_inspected, reasons.join(", ")),
         }
     }
 
@@ -160,7 +174,7 @@ fn print(listed: &[Listed], out: &mut dyn Write) -> anyhow::Result<()> {
             run.pods.to_string(),
             run.containers.to_string(),
             run.images.to_string(),
-            run.not_inspected.to_string(),
+            run.not_inspected(),
             plain(&run.state()).into_owned(),
         ]);
     }

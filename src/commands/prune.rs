@@ -13,6 +13,8 @@ use crate::storage::{Format, RunKey, Store};
 
 /// Files without a manifest are left alone for this long: their run may still be under way.
 const MAX_ORPHAN_AGE: TimeDelta = TimeDelta::days(7);
+/// A run that is dated so far ahead comes of a wrong clock. Clocks that differ by less are no matter.
+const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// What becomes of a run.
 #[derive(Debug, Serialize)]
@@ -80,14 +82,20 @@ async fn judge(
     runs: Vec<RunKey>,
     keep: Keep,
 ) -> anyhow::Result<Vec<(RunKey, Verdict)>> {
+    let latest = Utc::now() + MAX_AHEAD;
+    let mut judged = Vec::new();
     let mut scopes = BTreeMap::<String, Vec<(RunKey, bool)>>::new();
     // A manifest that cannot be read is not ours to judge: it is left out here, and so it stays.
     for (run, manifest) in history::manifests(store, runs).await? {
         let scope = manifest.header.scope.to_string();
         let complete = manifest.header.completeness.complete;
+        if run.run.time() > latest {
+            tracing::warn!(run_id = %run.run, "this run is dated in the future: it is kept, and no rule counts it; was a clock wrong?");
+            judged.push(verdict(run, scope, BTreeSet::from([Kept::Future])));
+            continue;
+        }
         scopes.entry(scope).or_default().push((run, complete));
     }
-    let mut judged = Vec::new();
     for (scope, mut runs) in scopes {
         runs.reverse();
         let ids: Vec<_> = runs
@@ -95,18 +103,22 @@ async fn judge(
             .map(|(run, complete)| (run.run, *complete))
             .collect();
         for ((run, _), reasons) in runs.into_iter().zip(retained(&ids, keep)) {
-            let verdict = Verdict {
-                run_id: run.run.to_string(),
-                cluster_name: run.cluster.to_string(),
-                scope: scope.clone(),
-                keep: !reasons.is_empty(),
-                reasons: reasons.into_iter().map(words).collect(),
-            };
-            judged.push((run, verdict));
+            judged.push(verdict(run, scope.clone(), reasons));
         }
     }
     judged.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(judged)
+}
+
+fn verdict(run: RunKey, scope: String, reasons: BTreeSet<Kept>) -> (RunKey, Verdict) {
+    let verdict = Verdict {
+        run_id: run.run.to_string(),
+        cluster_name: run.cluster.to_string(),
+        scope,
+        keep: !reasons.is_empty(),
+        reasons: reasons.into_iter().map(words).collect(),
+    };
+    (run, verdict)
 }
 
 fn words(reason: Kept) -> String {
@@ -119,6 +131,7 @@ fn words(reason: Kept) -> String {
         Kept::Oldest => "oldest",
         Kept::Newest => "newest",
         Kept::NewestComplete => "newest complete",
+        Kept::Future => "dated in the future",
     };
     words.into()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
@@ -48,10 +48,12 @@ pub async fn snapshot(
     let signing_key = signing_key
         .transpose()
         .map_err(|error| UsageError::caused_by(&error))?;
-    let time = arguments
-        .snapshot_time
-        .unwrap_or_else(Utc::now)
-        .trunc_subsecs(0);
+    // A time that is given says nothing about the order of runs that are given the same one.
+    let run = match arguments.snapshot_time {
+        Some(time) => RunId::new(time, random_suffix()?),
+        None => RunId::starting(Utc::now()),
+    };
+    let time = run.time();
     let source = match arguments.pods.as_deref() {
         Some(pods) => Source::Read(read_pods(pods, arguments)?),
         None => Source::Live(Box::new(connect(&arguments.cluster).await?)),
@@ -64,7 +66,7 @@ pub async fn snapshot(
     let credentials = credentials(&arguments.registry, &registries, live)?;
 
     let key = RunKey {
-        run: RunId::new(time, random_suffix()?),
+        run,
         cluster: cluster_name,
     };
     store.probe(&key.object(Format::Manifest)).await?;
@@ -107,6 +109,7 @@ pub async fn snapshot(
         let reuse = Reuse {
             now: time,
             max_age: arguments.reuse_max_age,
+            layers: arguments.layers,
         };
         knowledge(store.as_ref(), &key, &trust, reuse).await
     };
@@ -131,6 +134,7 @@ pub async fn snapshot(
             program: env!("CARGO_PKG_VERSION").into(),
             crane: Some(crane_version),
             detection_rules: RULES_VERSION,
+            layers: arguments.layers,
             eol_data,
         },
         completeness: Completeness {
@@ -147,6 +151,16 @@ pub async fn snapshot(
         trust,
     };
     let (manifest, diff) = run.commit(&report, pods, arguments.no_latest).await?;
+    tracing::info!(
+        run_id = %run.key.run,
+        containers = manifest.counts.containers,
+        images = manifest.counts.images,
+        not_inspected = manifest.counts.not_inspected,
+        not_inspected_by = ?manifest.counts.reasons(),
+        complete = manifest.header.completeness.complete,
+        reason = manifest.header.completeness.reason.as_deref(),
+        "committed"
+    );
     summarise(run.store, &run.key, &report, &manifest, diff.as_ref(), out)?;
     let incomplete = manifest.counts.not_inspected > 0 || !report.header.completeness.complete;
     Ok(if arguments.strict && incomplete {

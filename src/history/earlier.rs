@@ -98,7 +98,7 @@ pub async fn knowledge(store: &dyn Store, key: &RunKey, trust: &Trust, reuse: Re
         match facts(store, run, trust, reuse).await {
             Ok((knowledge, bytes)) => {
                 let images = knowledge.image_count();
-                let milliseconds = started.elapsed().as_millis();
+                let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let trusted = match trust.key {
                     Some(_) => "its signature",
                     None => "whoever may write to the store (see --signing-key-file)",

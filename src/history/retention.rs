@@ -39,6 +39,8 @@ pub enum Kept {
     Newest,
     /// It is the newest complete run, which is never removed.
     NewestComplete,
+    /// It is dated in the future, as by a clock that was wrong: nobody knows what it stands for.
+    Future,
 }
 
 impl Keep {

@@ -1,19 +1,31 @@
 //! The documents of a registry: indexes, manifests and configurations, as far as they are looked at.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::image::{Digest, Platform};
 use crate::registry::InspectError;
 use crate::report::ErrorKind;
+
+/// Labels and annotations that the OCI image specification predefines begin so ("Annotations").
+pub(super) const OCI_LABELS: &str = "org.opencontainers.image.";
+/// BuildKit's annotation of an index's entries that are no images.
+const ATTESTATION: &str = "vnd.docker.reference.type";
+/// Labels or annotations kept of one place; the specification has 14. Eight megabytes of empty ones
+/// would be ten times that in memory.
+const MAX_LABELS: usize = 1_000;
+/// Steps of a history, with those that made no layer; a manifest has at most 1,000 layers.
+const MAX_HISTORY: usize = 10_000;
 
 /// A platform's manifest, and where it was found.
 pub(super) struct PlatformManifest {
     pub(super) digest: Digest,
     pub(super) manifest: ManifestDocument,
     /// Annotations of its entry in the index, then those of the index itself.
-    pub(super) index_annotations: [BTreeMap<String, String>; 2],
+    pub(super) index_annotations: [Labels; 2],
 }
 
 #[derive(Debug, Deserialize)]
@@ -25,7 +37,7 @@ pub(super) struct Descriptor {
     pub(super) size: Option<u64>,
     pub(super) platform: Option<DescribedPlatform>,
     #[serde(default)]
-    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) annotations: Labels,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,7 +60,7 @@ pub(super) struct ManifestDocument {
     pub(super) manifests: Option<Vec<Descriptor>>,
     pub(super) config: Option<Descriptor>,
     pub(super) layers: Option<Vec<Descriptor>>,
-    pub(super) annotations: Option<BTreeMap<String, String>>,
+    pub(super) annotations: Option<Labels>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,14 +73,14 @@ pub(super) struct Configuration {
     pub(super) os_version: Option<String>,
     pub(super) created: Option<String>,
     pub(super) config: Option<RunConfiguration>,
-    pub(super) history: Option<Vec<History>>,
+    pub(super) history: Option<Steps>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct RunConfiguration {
     pub(super) user: Option<String>,
-    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) labels: Option<Labels>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,6 +88,65 @@ pub(super) struct RunConfiguration {
 pub(super) struct History {
     pub(super) created_by: Option<String>,
     pub(super) empty_layer: bool,
+}
+
+/// Labels or annotations, as far as they are looked at: others are read and dropped.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Labels(pub(super) BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+        impl<'de> Visitor<'de> for Bounded {
+            type Value = Labels;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("texts by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut kept = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, String>()? {
+                    let matters = key.starts_with(OCI_LABELS) || key == ATTESTATION;
+                    if matters && kept.len() < MAX_LABELS {
+                        kept.insert(key, value);
+                    }
+                }
+                Ok(Labels(kept))
+            }
+        }
+        deserializer.deserialize_map(Bounded)
+    }
+}
+
+/// A history; an implausibly long one, of which no entry would be a certain layer's, as none.
+#[derive(Debug, Default)]
+pub(super) struct Steps(pub(super) Vec<History>);
+
+impl<'de> Deserialize<'de> for Steps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+        impl<'de> Visitor<'de> for Bounded {
+            type Value = Steps;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("steps of a history")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Steps, A::Error> {
+                let mut kept = Vec::new();
+                while let Some(step) = seq.next_element()? {
+                    if kept.len() == MAX_HISTORY {
+                        while seq.next_element::<IgnoredAny>()?.is_some() {}
+                        return Ok(Steps::default());
+                    }
+                    kept.push(step);
+                }
+                Ok(Steps(kept))
+            }
+        }
+        deserializer.deserialize_seq(Bounded)
+    }
 }
 
 /// The entry of an index that a node of `platform` runs.
@@ -93,8 +164,7 @@ pub(super) fn child_for<'a>(
         })
     };
     // BuildKit's attestations are children for no platform.
-    let is_image =
-        |child: &&Descriptor| !child.annotations.contains_key("vnd.docker.reference.type");
+    let is_image = |child: &&Descriptor| !child.annotations.0.contains_key(ATTESTATION);
     let mut images = children.iter().filter(is_image);
     let ranked = images.clone().filter(|child| rank(child).is_some());
     ranked.min_by_key(rank).or_else(|| {
@@ -130,4 +200,36 @@ pub(super) fn not_an_image(kind: Option<&str>) -> InspectError {
         ErrorKind::Unsupported,
         format!("this is {what}, not an image: correct the pod's image"),
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+mod tests {
+    use super::*;
+
+    fn labels(text: &str) -> Vec<String> {
+        let labels: Labels = serde_json::from_str(text).unwrap();
+        labels.0.into_keys().collect()
+    }
+
+    #[test]
+    fn labels_that_are_looked_at_are_kept_and_no_others() {
+        let title = "org.opencontainers.image.title";
+        let text = format!(r#"{{"a":"b","{title}":"x","{ATTESTATION}":"y"}}"#);
+        assert_eq!(labels(&text), [title, ATTESTATION]);
+        assert!(serde_json::from_str::<Labels>(r#"{"a":1}"#).is_err());
+
+        let many: Vec<_> = (0..2_000)
+            .map(|n| format!(r#""{OCI_LABELS}{n}":"""#))
+            .collect();
+        assert_eq!(labels(&format!("{{{}}}", many.join(","))).len(), MAX_LABELS);
+    }
+
+    #[test]
+    fn a_history_that_is_implausibly_long_is_none() {
+        for (steps, kept) in [(3, 3), (MAX_HISTORY, MAX_HISTORY), (MAX_HISTORY + 1, 0)] {
+            let text = format!("[{}]", vec![r#"{"created_by":"x"}"#; steps].join(","));
+            assert_eq!(serde_json::from_str::<Steps>(&text).unwrap().0.len(), kept);
+        }
+    }
 }

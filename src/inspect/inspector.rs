@@ -92,7 +92,7 @@ impl<R: Registry> Inspector<R> {
         let mut order: Vec<_> = targets.iter().enumerate().collect();
         order.sort_by_cached_key(|(_, target)| {
             self.known
-                .waiting_since(&empty_record(target))
+                .may_wait_since(&empty_record(target))
                 .unwrap_or(now)
         });
         let queues = by_registry(by_turns(order));
@@ -268,6 +268,7 @@ impl<R: Registry> Inspector<R> {
         let history: Vec<_> = configuration
             .history
             .unwrap_or_default()
+            .0
             .into_iter()
             .map(|entry| HistoryEntry {
                 created_by: entry.created_by,

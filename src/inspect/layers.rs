@@ -18,6 +18,9 @@ use crate::report::{ErrorKind, ImageRecord, LayerRecord};
 /// A layer is asked of a registry so often, then all other images that share it fail alike. Crane has
 /// tried each time as often as it does; a base that hundreds share must not cost as many time limits.
 const LAYER_ATTEMPTS: u8 = 3;
+/// Text and paths kept of all layers of an image, in bytes: 1 MiB. Real images have some KiB; without
+/// a bound on their sum, 1,000 layers at the limit of each would be 256 MiB.
+const MAX_HELD_BYTES: usize = 1 << 20;
 
 /// A layer's findings, each for another request. Whoever reads the layer holds
 /// the lock, so that others wait for the finding instead of reading the layer too.
@@ -104,6 +107,11 @@ impl<R: Registry> Inspector<R> {
                         return Err(error.clone());
                     }
                     read[layer] = Some(scanned);
+                    let held = read.iter().map(|reading| held_bytes(state_of(reading)));
+                    if held.sum::<usize>() > MAX_HELD_BYTES {
+                        let message = "the layers have too much text in release files: see what is in them before you run the image";
+                        return Err(InspectError::new(ErrorKind::Policy, message));
+                    }
                 }
             }
         };
@@ -221,6 +229,13 @@ fn state_of(reading: &LayerReading) -> LayerState<'_> {
             ..
         })) => LayerState::Partial(finding),
         Some(Err(_)) => LayerState::Unreadable,
+    }
+}
+
+fn held_bytes(state: LayerState<'_>) -> usize {
+    match state {
+        LayerState::Read(finding) | LayerState::Partial(finding) => finding.held_bytes(),
+        LayerState::Unread | LayerState::Unreadable => 0,
     }
 }
 

@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::document::{Configuration, Descriptor, PlatformManifest};
+use super::document::{Configuration, Descriptor, OCI_LABELS, PlatformManifest};
 use super::plan::{ImageTarget, Wanted};
 use crate::report::{ImageRecord, InspectionStatus};
 
 /// Longest text that is kept of a configuration, in bytes.
 const MAX_TEXT_BYTES: usize = 1_024;
-/// Labels that the OCI image specification predefines begin so ("Annotations").
-const OCI_LABELS: &str = "org.opencontainers.image.";
 
 pub(super) fn text(text: &str) -> Option<String> {
     let text = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)];
@@ -49,7 +47,7 @@ pub(super) fn describe(
     record.user = run.and_then(|run| run.user.as_deref()).and_then(text);
     record.labels = labels
         .into_iter()
-        .flatten()
+        .flat_map(|labels| &labels.0)
         .filter(|(key, _)| key.starts_with(OCI_LABELS) && key.len() <= 128)
         .take(32)
         .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
@@ -63,6 +61,7 @@ pub(super) fn describe(
     ] {
         let value = |key: &str| {
             values?
+                .0
                 .get(&format!("{OCI_LABELS}base.{key}"))
                 .and_then(|value| text(value))
         };

@@ -50,10 +50,28 @@ pub enum Entry {
     Hardlink(String),
 }
 
+impl Entry {
+    /// Text held, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::File(text) | Self::Symlink(text) | Self::Hardlink(text) => text.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl LayerFinding {
     /// True if the layer has nothing that could matter.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Paths, text and targets held, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        let entries = self.entries.iter();
+        entries
+            .map(|(path, entry)| path.len() + entry.held_bytes())
+            .sum()
     }
 
     /// True if this finding tells what the layer has at `path`, be it nothing.

@@ -138,6 +138,9 @@ fn read_archive(
         if tree.captured_bytes() > limits.max_captured_bytes {
             return Err(gauge.trip(Limit::Captured));
         }
+        if tree.walked() > limits.max_path_parts {
+            return Err(gauge.trip(Limit::Paths));
+        }
     }
 }
 

@@ -287,3 +287,41 @@ fn damaged_archives_end_in_an_error_or_a_finding() {
     }
     assert!(found > 100, "{found}");
 }
+
+#[test]
+fn names_that_are_deep_or_lead_through_long_links_end_a_scan_early() {
+    let limits = ScanLimits {
+        max_path_parts: 10_000,
+        ..ScanLimits::default()
+    };
+    let deep = "d/".repeat(40);
+    let way = "./".repeat(40);
+    let in_depth = (0..300).fold(tar(), |tar, n| tar.file(&format!("{deep}{n}"), b""));
+    let linked = tar().symlink("srv/a", &format!("{way}b"));
+    let linked = (0..300).fold(linked, |tar, n| tar.file(&format!("srv/a/{n}"), b""));
+    for layer in [in_depth, linked] {
+        let layer = layer.build();
+        assert_eq!(limit(scan_with(layer.as_slice(), &limits)).0, Limit::Paths);
+        assert!(scan(&layer).is_ok());
+    }
+    // The same number of ordinary names costs a fraction.
+    let plain = (0..300).fold(tar(), |tar, n| tar.file(&format!("srv/files/{n}"), b""));
+    assert!(scan_with(plain.build().as_slice(), &limits).is_ok());
+}
+
+#[test]
+fn short_links_are_counted_with_what_remembering_them_costs() {
+    // Each is remembered until 2 MiB are full at 96 bytes and more each: the last ones are not.
+    let link = |tar: TarBuilder, n: usize| tar.symlink(&format!("{n:x}"), "etc2");
+    let many = (0..30_000).fold(tar(), link);
+    let through = |n: usize| {
+        let layer = many.clone().symlink("etc2", "etc");
+        let layer = layer.file(&format!("{n:x}/os-release"), b"ID=x");
+        scan(&layer.build())
+            .unwrap()
+            .entries
+            .contains_key("etc/os-release")
+    };
+    assert!(through(1_000));
+    assert!(!through(29_000));
+}

@@ -34,6 +34,9 @@ pub struct ScanLimits {
     pub max_extension_bytes: u64,
     /// A path: 4096, Linux's PATH_MAX; no longer one can be unpacked. Such members are passed over.
     pub max_path_bytes: usize,
+    /// Parts of paths and of links on the way, of all members together: 32 million, 16 for each of
+    /// the most members. One name can have 2,000 parts, and lead through 40 links as long.
+    pub max_path_parts: u64,
     /// Text and link targets kept of one layer: 256 KiB. Real findings are under 4 KiB.
     pub max_captured_bytes: usize,
     /// Extra paths of one request: 64. A chain of links has at most 40.
@@ -54,6 +57,7 @@ impl Default for ScanLimits {
             max_file_bytes: MIB,
             max_extension_bytes: MIB,
             max_path_bytes: 4096,
+            max_path_parts: 32_000_000,
             max_captured_bytes: 256 * 1024,
             max_extra_paths: 64,
             max_zstd_window_log: 25,
@@ -79,6 +83,9 @@ pub enum Limit {
     /// `max_extension_bytes`.
     #[error("the layer has a file whose extended header is too large")]
     Extension,
+    /// `max_path_parts`.
+    #[error("the layer's files are too deep, or behind too many links")]
+    Paths,
     /// `max_captured_bytes`.
     #[error("the layer has too much text in release files")]
     Captured,

@@ -34,6 +34,23 @@ pub enum LayerPolicy {
     All,
 }
 
+impl LayerPolicy {
+    /// Whether an image's answer by this policy is as good as `wanted` asks for.
+    pub fn satisfies(self, wanted: Self) -> bool {
+        let strictness = |policy| match policy {
+            Self::Base => 0,
+            Self::Auto => 1,
+            Self::All => 2,
+        };
+        strictness(self) >= strictness(wanted)
+    }
+
+    /// What is assumed of a run that does not say: the least.
+    pub(crate) fn weakest() -> Self {
+        Self::Base
+    }
+}
+
 /// A text that is no policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a choice of layers: write auto, base or all")]

@@ -5,6 +5,7 @@
 //! a later entry of the same layer may be written through one. What the layers below hold is not
 //! known here: overlayfs unpacks each layer into a directory of its own, and so does this.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Entry, LayerFinding, ScanRequest};
@@ -14,11 +15,14 @@ use super::path::{ancestors, clean, join, link_target, split};
 const MAX_LINKS_FOLLOWED: usize = 40;
 
 /// Memory for links outside the tracked paths, in bytes: some 10,000 links.
-const MAX_LINK_BYTES: usize = 1024 * 1024;
+const MAX_LINK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Links outside the tracked paths that lead to a tracked one are still remembered beyond that
-/// memory, up to this number: they are few in any real layer.
-const MAX_LATE_LINKS: usize = 4096;
+/// memory, up to as much again: they are few in any real layer.
+const MAX_LATE_LINK_BYTES: usize = 2 * 1024 * 1024;
+
+/// What remembering a link costs beside its texts, in bytes: two strings in a map, two allocations.
+const LINK_COST: usize = 96;
 
 /// Prefix of a whiteout's base name (OCI image specification, "Whiteouts").
 const WHITEOUT: &str = ".wh.";
@@ -38,8 +42,10 @@ pub(super) struct LayerTree<'a> {
     /// Symbolic links at paths that are not tracked.
     links: BTreeMap<String, String>,
     link_bytes: usize,
-    late_links: usize,
+    late_link_bytes: usize,
     captured_bytes: usize,
+    /// Parts of paths and of link targets that were looked at.
+    walked: Cell<u64>,
 }
 
 impl<'a> LayerTree<'a> {
@@ -51,8 +57,9 @@ impl<'a> LayerTree<'a> {
             opaque: BTreeSet::new(),
             links: BTreeMap::new(),
             link_bytes: 0,
-            late_links: 0,
+            late_link_bytes: 0,
             captured_bytes: 0,
+            walked: Cell::new(0),
         }
     }
 
@@ -75,6 +82,11 @@ impl<'a> LayerTree<'a> {
     /// Paths, text and targets held, in bytes.
     pub(super) fn captured_bytes(&self) -> usize {
         self.captured_bytes
+    }
+
+    /// Parts of paths and of link targets looked at so far: what the members' names cost in time.
+    pub(super) fn walked(&self) -> u64 {
+        self.walked.get()
     }
 
     fn insert_node(&mut self, path: &str, node: Entry) {
@@ -165,14 +177,14 @@ impl<'a> LayerTree<'a> {
     }
 
     fn remember_link(&mut self, path: &str, target: String) {
-        let size = path.len() + target.len();
+        let size = link_bytes(path, &target);
         let fits = self.link_bytes + size <= MAX_LINK_BYTES;
         let leads_to = link_target(path, &target);
         let matters = self.request.covers(&leads_to) || self.links.contains_key(&leads_to);
         if !fits && matters {
-            self.late_links += 1;
+            self.late_link_bytes += size;
         }
-        if fits || (matters && self.late_links <= MAX_LATE_LINKS) {
+        if fits || (matters && self.late_link_bytes <= MAX_LATE_LINK_BYTES) {
             self.link_bytes += size;
             self.links.insert(path.to_owned(), target);
         }
@@ -207,7 +219,7 @@ impl<'a> LayerTree<'a> {
         }
         for path in gone {
             if let Some(target) = self.links.remove(&path) {
-                self.link_bytes = self.link_bytes.saturating_sub(path.len() + target.len());
+                self.link_bytes = self.link_bytes.saturating_sub(link_bytes(&path, &target));
             }
         }
     }
@@ -218,6 +230,7 @@ impl<'a> LayerTree<'a> {
         let plain = ancestors(directory).chain((!directory.is_empty()).then_some(directory));
         let mut has_link = false;
         for step in plain {
+            self.walked.update(|parts| parts + 1);
             match self.nodes.get(step) {
                 None if !self.links.contains_key(step) => {}
                 Some(Entry::Directory | Entry::OpaqueDirectory) => {}
@@ -239,6 +252,7 @@ impl<'a> LayerTree<'a> {
         let mut path = String::new();
         let mut followed = 0;
         while let Some(part) = rest.pop() {
+            self.walked.update(|parts| parts + 1);
             match part.as_str() {
                 "" | "." => continue,
                 ".." => {
@@ -306,13 +320,14 @@ impl<'a> LayerTree<'a> {
     }
 }
 
+/// What a remembered link costs, in bytes.
+fn link_bytes(path: &str, target: &str) -> usize {
+    LINK_COST + path.len() + target.len()
+}
+
 /// What a node costs, in bytes.
 fn node_bytes(path: &str, node: &Entry) -> usize {
-    path.len()
-        + match node {
-            Entry::File(text) | Entry::Symlink(text) | Entry::Hardlink(text) => text.len(),
-            _ => 0,
-        }
+    path.len() + node.held_bytes()
 }
 
 /// The keys below a path other than the root.

@@ -72,6 +72,19 @@ pub struct StatusCount {
 }
 
 impl Counts {
+    /// Images that could not be inspected, by reason; those of pods that are over aside.
+    pub fn reasons(&self) -> BTreeMap<String, usize> {
+        let mut reasons = BTreeMap::new();
+        for count in &self.by_inspection_status {
+            if count.inspection_status != InspectionStatus::Ok
+                && let Some(kind) = count.error_kind
+            {
+                *reasons.entry(kind.name()).or_default() += count.images;
+            }
+        }
+        reasons
+    }
+
     /// Counts a report; `pods` is the number of distinct pods.
     pub fn of(report: &Report, pods: usize) -> Self {
         let mut running = vec![0_usize; report.images.len()];

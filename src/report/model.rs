@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Counts;
 use crate::image::{Digest, Platform};
-use crate::os::{Distribution, EolStatus, LayerFinding};
+use crate::os::{Distribution, EolStatus, LayerFinding, LayerPolicy};
 
 /// How a container belongs to its pod. The order is the order of rows.
 #[derive(
@@ -162,6 +162,11 @@ pub struct Versions {
     pub crane: Option<String>,
     /// The number of the distribution rules; facts of other rules are learned anew.
     pub detection_rules: u32,
+    /// How many layers were read to tell distributions, at the least; facts of a weaker choice than
+    /// tonight's are learned anew, unless every layer that matters was read. Where it is missing,
+    /// `base` is assumed, which is the weakest.
+    #[serde(default = "LayerPolicy::weakest")]
+    pub layers: LayerPolicy,
     /// The date of the end-of-life table.
     pub eol_data: NaiveDate,
 }
@@ -180,7 +185,7 @@ pub struct Completeness {
 pub struct Header {
     /// Version of this schema.
     pub schema_version: String,
-    /// Start of the listing and four random hexadecimal digits.
+    /// Start of the listing and four hexadecimal digits.
     pub run_id: String,
     /// The cluster's name.
     pub cluster_name: String,

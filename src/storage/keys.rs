@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
 
 /// A cluster's name: `[a-z0-9][a-z0-9._-]{0,62}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +65,8 @@ impl fmt::Display for ClusterName {
     }
 }
 
-/// A run's name: the start of its listing, UTC, and four random hexadecimal digits.
+/// A run's name: the start of its listing, UTC, and four hexadecimal digits: the part of the second, so
+/// that of two runs within one second the later is the later by name, or random ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId {
     time: DateTime<Utc>,
@@ -75,9 +76,18 @@ pub struct RunId {
 const RUN_TIME: &str = "%Y%m%dT%H%M%SZ";
 
 impl RunId {
-    /// A run that started at `time`.
+    /// A run of the second `time`, told from others of it by some digits.
     pub fn new(time: DateTime<Utc>, suffix: u16) -> Self {
+        let time = time.trunc_subsecs(0);
         Self { time, suffix }
+    }
+
+    /// A run that starts now: its digits count the 65,536ths of the second.
+    pub fn starting(now: DateTime<Utc>) -> Self {
+        // A leap second counts as more than 10⁹.
+        let nanoseconds = u64::from(now.timestamp_subsec_nanos()).min(999_999_999);
+        let suffix = (nanoseconds << 16) / 1_000_000_000;
+        Self::new(now, u16::try_from(suffix).unwrap_or(u16::MAX))
     }
 
     /// The start of the listing.
@@ -235,6 +245,24 @@ mod tests {
         ] {
             assert_eq!(RunKey::from_key(&odd, Format::Manifest), None, "{odd}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn of_two_runs_within_a_second_the_later_has_the_later_name() -> Result<(), NameError> {
+        let second: RunId = "20261123T020000Z-0000".parse()?;
+        let starting = |nanoseconds| {
+            RunId::starting(second.time() + chrono::TimeDelta::nanoseconds(nanoseconds))
+        };
+        let names = [0, 15_259, 500_000_000, 999_999_999].map(|at| starting(at).to_string());
+        let digits = ["0000", "0001", "8000", "ffff"];
+        assert_eq!(
+            names,
+            digits.map(|digits| format!("20261123T020000Z-{digits}"))
+        );
+        assert!(starting(999_999_999) < starting(1_000_000_000));
+        // Read back, it is the same run.
+        assert_eq!(names[3].parse::<RunId>()?, starting(999_999_999));
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! A program under test while it runs: signals, a time in which it must end, and what it leaves behind.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -78,17 +77,44 @@ impl Running {
 impl Running {
     /// Waits as [`Running::wait`] does; also the most memory that it was seen to hold, in KiB.
     pub(crate) fn wait_and_measure(self, limit: Duration) -> Result<(Ended, u64)> {
-        let status = PathBuf::from(format!("/proc/{}/status", self.child.id()));
+        let id = self.child.id();
         let mut most = 0;
         let ended = self.wait(limit, || {
-            let text = fs::read_to_string(&status).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let now = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-            most = most.max(now.unwrap_or_default());
+            most = most.max(peak_kib(id));
             Ok(())
         })?;
         Ok((ended, most))
     }
+
+    /// The same, and the most that any other process held whose command line has `mark` in it.
+    pub(crate) fn wait_and_measure_with(
+        self,
+        limit: Duration,
+        mark: &str,
+    ) -> Result<(Ended, u64, u64)> {
+        let id = self.child.id();
+        let (mut own, mut others) = (0, 0);
+        let ended = self.wait(limit, || {
+            own = own.max(peak_kib(id));
+            for other in processes_with(mark)?
+                .into_iter()
+                .filter(|other| *other != id)
+            {
+                others = others.max(peak_kib(other));
+            }
+            Ok(())
+        })?;
+        Ok((ended, own, others))
+    }
+}
+
+/// The most resident memory that a process has held since it became this program, in KiB; none of
+/// one that has ended.
+fn peak_kib(id: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    peak.unwrap_or_default()
 }
 
 impl Drop for Running {

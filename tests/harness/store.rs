@@ -31,6 +31,14 @@ impl Store {
         Ok([Self::folder()?, Self::bucket()?])
     }
 
+    /// An empty one of the same kind.
+    pub(crate) fn another(&self) -> Result<Self> {
+        match self {
+            Self::Folder(_) => Self::folder(),
+            Self::Bucket(_) => Self::bucket(),
+        }
+    }
+
     /// What `--store` is given.
     pub(crate) fn location(&self) -> String {
         match self {
