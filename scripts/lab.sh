@@ -13,34 +13,34 @@ fail() {
 
 # A recorded process id may belong to another program by now: it is ours only if it is a child of this
 # very script, or that program with $dir in its arguments. A zombie has none, so it counts as ended.
-is_ours() { # COMMAND PID: a command line begins with COMMAND, a name of $bin's or a path
-  local parent arguments command=$1
-  [[ $command == /* ]] || command=$bin/$command
-  read -r parent arguments < <(ps -ww -o ppid= -o args= -p "$2") || return 1
-  [[ $parent == "$$" || $arguments == "$command "*"$dir/"* ]]
+is_ours() { # PID COMMAND: what the command line begins with
+  local parent arguments
+  read -r parent arguments < <(ps -ww -o ppid= -o args= -p "$1") || return 1
+  [[ $parent == "$$" || $arguments == "$2 "*"$dir/"* ]]
 }
 
-end() { # COMMAND PID
+end() { # PID COMMAND
   local tenths
   is_ours "$1" "$2" || return 0
-  kill "$2" 2>/dev/null || true
+  kill "$1" 2>/dev/null || true
   for ((tenths = 0; tenths < end_within * 10; tenths++)); do
     is_ours "$1" "$2" || return 0
     sleep 0.1
   done
-  kill -KILL "$2" 2>/dev/null || true
+  kill -KILL "$1" 2>/dev/null || true
   for ((tenths = 0; tenths < 20; tenths++)); do
     is_ours "$1" "$2" || return 0
     sleep 0.1
   done
-  fail "$1 (process $2) does not end"
+  fail "$2 (process $1) does not end"
 }
 
-start() { # NAME ARGUMENT...: no terminal, no pipe of the caller's stays open
-  local name=$1
+start() { # PROGRAM ARGUMENT...: of $bin or a path; no terminal, no pipe of the caller's stays open
+  local program=$1
+  [[ $program == /* ]] || program=$bin/$program
   shift
-  "$bin/$name" "$@" </dev/null >>"$dir/$name.log" 2>&1 &
-  printf '%s %s\n' "$name" "$!" >>"$dir/pids"
+  "$program" "$@" </dev/null >>"$dir/${program##*/}.log" 2>&1 &
+  printf '%s %s\n' "$!" "$program" >>"$dir/pids"
   disown # or bash reports how it ended
 }
 
@@ -77,21 +77,21 @@ start_api_server() { # ADDRESS PORT ARGUMENT...
 }
 
 not_ready() { # MESSAGE: says it after the last lines of those that were started
-  local name pid
-  while read -r name pid; do
-    printf '== last lines of %s\n' "$dir/$name.log" >&2
-    tail -n 20 "$dir/$name.log" >&2 || true
+  local pid program
+  while read -r pid program; do
+    printf '== last lines of %s\n' "$dir/${program##*/}.log" >&2
+    tail -n 20 "$dir/${program##*/}.log" >&2 || true
   done <"$dir/pids"
   fail "$1"
 }
 
 # Waits for a command to succeed, as long as all that was started runs.
 until_ready() { # WHAT COMMAND...
-  local what=$1 name pid deadline=$((SECONDS + ready_within))
+  local what=$1 pid program deadline=$((SECONDS + ready_within))
   shift
   until "$@"; do
-    while read -r name pid; do
-      is_ours "$name" "$pid" || not_ready "$name ended"
+    while read -r pid program; do
+      is_ours "$pid" "$program" || not_ready "${program##*/} ended"
     done <"$dir/pids"
     ((SECONDS < deadline)) || not_ready "$what is not ready within $ready_within s"
     sleep 0.2
