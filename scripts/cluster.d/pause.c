@@ -1,4 +1,5 @@
-// What holds a pod's namespaces open: it waits for its end, and reaps what is left to it.
+// What holds a pod's namespaces open: it waits for SIGTERM. Given a number, it ends by itself after so
+// many seconds, so that it serves tests as a workload, an init container or a job as well.
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -15,11 +16,15 @@ static void reap(int signal) {
     ;
 }
 
-int main(void) {
+int main(int count, char **arguments) {
   // As process 1 it gets only signals that it handles.
   signal(SIGTERM, end);
   signal(SIGINT, end);
   signal(SIGCHLD, reap);
+  if (count > 1) {
+    sleep((unsigned)atoi(arguments[1]));
+    return EXIT_SUCCESS;
+  }
   for (;;)
     pause();
 }
