@@ -126,13 +126,11 @@ impl Cluster {
         let own = format!("image-census-{supervisor}");
         let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         let [memory, cpu] = ["memory", "cpuacct"].map(|controller| {
-            let root = Path::new("/sys/fs/cgroup");
-            let root = if unified { root.into() } else { root.join(controller) };
-            let classes = ["", "burstable", "besteffort"].into_iter();
-            let paths = classes.map(move |class| {
-                let pods = root.join(&own).join("kubepods");
-                pods.join(class).join(format!("pod{uid}"))
-            });
+            let hierarchy = if unified { "." } else { controller };
+            let pods = Path::new("/sys/fs/cgroup").join(hierarchy);
+            let pods = pods.join(&own).join("kubepods");
+            let classes = [".", "burstable", "besteffort"];
+            let paths = classes.map(|class| pods.join(class).join(format!("pod{uid}")));
             paths.into_iter().find(|path| path.exists())
         });
         Ok(memory.zip(cpu).map(|(memory, cpu)| Group { memory, cpu }))
@@ -183,9 +181,8 @@ impl Group {
     /// The ids of the pod's processes of this name.
     pub(crate) fn processes(&self, name: &str) -> Vec<i32> {
         let folders = fs::read_dir(&self.memory).into_iter().flatten().flatten();
-        let ids = folders.filter_map(|folder| {
-            fs::read_to_string(folder.path().join("cgroup.procs")).ok()
-        });
+        let ids = folders
+            .filter_map(|folder| fs::read_to_string(folder.path().join("cgroup.procs")).ok());
         let ids: Vec<_> = ids.collect();
         let ids = ids.iter().flat_map(|text| text.lines());
         ids.filter(|id| {

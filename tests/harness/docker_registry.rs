@@ -133,14 +133,18 @@ impl DockerRegistry {
     }
 
     fn signal(&self, signal: Signal) -> Result {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        let pid = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw);
         Ok(kill_process(pid.ok_or("no process id")?, signal)?)
     }
 
     /// How many requests below a path it has answered.
     pub(crate) fn answers_below(&self, path: &str) -> Result<usize> {
         let log = fs::read_to_string(self.folder.path().join("registry.log"))?;
-        let answers = log.lines().filter(|line| line.contains("response completed"));
+        let answers = log
+            .lines()
+            .filter(|line| line.contains("response completed"));
         let uri = format!("http.request.uri=\"{path}");
         Ok(answers.filter(|line| line.contains(&uri)).count())
     }

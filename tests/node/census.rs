@@ -47,7 +47,9 @@ impl<'a> Census<'a> {
         ]});
         let components = ["s3", "minio", "pull-secrets", "registry-config"];
         let components = components.map(|name| format!("../cronjob/components/{name}"));
-        let minute = "[{op: replace, path: /spec/schedule, value: '* * * * *'}]";
+        let replace =
+            |path: &str, value: Value| json!([{"op": "replace", "path": path, "value": value}]);
+        let minute = replace("/spec/schedule", json!("* * * * *")).to_string();
         let census = json!({
             "namespace": NAMESPACE,
             "resources": ["../cronjob/base"],
@@ -65,15 +67,12 @@ impl<'a> Census<'a> {
             "generatorOptions": {"disableNameSuffixHash": true},
             "patches": [{"target": {"kind": "CronJob"}, "patch": minute}],
         });
-        let names = |rule: u8, name: &str| {
-            json!({"op": "replace", "path": format!("/rules/{rule}/resourceNames"), "value": [name]})
-        };
         let secrets = json!({
             "namespace": TEAM,
             "resources": ["../cronjob/pull-secrets"],
             "patches": [{
                 "target": {"kind": "Role"},
-                "patch": json!([names(0, PULL_SECRET), names(1, "default")]).to_string(),
+                "patch": replace("/rules/0/resourceNames", json!([PULL_SECRET])).to_string(),
             }],
         });
         let overlays = [("census", census), ("secrets", secrets)];
@@ -172,7 +171,10 @@ impl<'a> Census<'a> {
             if group.is_none() {
                 group = self.cluster.group_of(&firing.uid)?;
             }
-            used = group.as_ref().and_then(|group| group.usage()).unwrap_or(used);
+            used = group
+                .as_ref()
+                .and_then(|group| group.usage())
+                .unwrap_or(used);
             std::thread::sleep(Duration::from_millis(5));
             if asked.elapsed() < Duration::from_millis(700) {
                 continue;
@@ -202,7 +204,10 @@ impl<'a> Census<'a> {
         let events = events.output()?;
         let [logs, events] =
             [logs, events].map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        Ok(format!("the Job did not complete: {}\n{logs}\n{events}", job["status"]))
+        Ok(format!(
+            "the Job did not complete: {}\n{logs}\n{events}",
+            job["status"]
+        ))
     }
 
     /// Waits until the program waits for crane, which waits for a registry.

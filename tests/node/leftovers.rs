@@ -17,13 +17,17 @@ fn groups(supervisor: &str) -> Result<Vec<String>> {
     Ok(found.lines().map(Into::into).collect())
 }
 
-/// The mounts, network devices and settings of the machine.
-fn machine() -> Result<[String; 3]> {
-    Ok([
-        fs::read_to_string("/proc/sys/kernel/panic")?,
-        fs::read_to_string("/proc/sys/vm/overcommit_memory")?,
-        succeed(Command::new("ip").args(["-brief", "link"]))?,
-    ])
+/// Settings of the machine that a kubelet would change, and whether it has the cluster's network.
+fn machine() -> Result<(Vec<String>, bool)> {
+    let settings = [
+        "kernel/panic",
+        "kernel/panic_on_oops",
+        "vm/overcommit_memory",
+    ];
+    let values = settings.map(|name| fs::read_to_string(format!("/proc/sys/{name}")));
+    let devices = succeed(Command::new("ip").args(["-brief", "link"]))?;
+    let values = values.into_iter().collect::<std::result::Result<_, _>>();
+    Ok((values?, devices.contains("lab0")))
 }
 
 fn supervisor(folder: &Path) -> Result<String> {
@@ -64,7 +68,11 @@ fn a_cluster_that_ended_or_was_killed_leaves_nothing_but_its_logs() -> Result {
     succeed(&mut script("status", folder))?;
     let mut again = script("up", folder);
     let again = again.output()?;
-    assert!(stderr(&again).contains("runs already"), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("runs already"),
+        "{}",
+        stderr(&again)
+    );
     drop(tie);
     until("the end", || Ok(groups(&first)?.is_empty()))?;
     assert_nothing_runs(folder, &first)?;
@@ -103,16 +111,17 @@ fn where_there_can_be_no_cluster_a_plain_message_says_why() -> Result {
         &["--bounding-set=-sys_admin"],
         "this machine does not let root make",
     )?;
-    refused(
-        &["--reuid=65534", "--clear-groups"],
-        "needs root",
-    )?;
+    refused(&["--reuid=65534", "--clear-groups"], "needs root")?;
     // What is no cluster's is left alone.
     let other = folder.path().join("other");
     fs::create_dir(&other)?;
     fs::write(other.join("kubeconfig"), "mine")?;
     let output = script("up", &other).output()?;
-    assert!(stderr(&output).contains("choose a new folder"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("choose a new folder"),
+        "{}",
+        stderr(&output)
+    );
     succeed(&mut script("down", &other))?;
     assert_eq!(fs::read_to_string(other.join("kubeconfig"))?, "mine");
     Ok(())

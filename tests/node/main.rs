@@ -63,7 +63,10 @@ fn settle(cluster: &Cluster, expected: &[Expected]) -> Result {
             waiting == "ErrImagePull" || waiting == "ImagePullBackOff"
         });
         let settled = waits && others.len() == wanted && others.into_iter().all(is_settled);
-        seen = pods.iter().map(|pod| json!([pod["metadata"]["name"], pod["status"]])).collect();
+        seen = pods
+            .iter()
+            .map(|pod| json!([pod["metadata"]["name"], pod["status"]]))
+            .collect();
         Ok(settled)
     });
     settled.map_err(|error| format!("{error}: {seen}").into())
@@ -78,18 +81,23 @@ fn assert_whole(census: &Census<'_>, expected: &[Expected]) -> Result<Vec<Row>> 
         .iter()
         .filter(|row| ["shop", TEAM].contains(&&*row["namespace"]))
         .partition(|row| row["workload_name"] == "missing");
-    let mut found: Vec<_> = others.iter().map(|row| Expected::of(row)).collect();
-    let mut expected = expected.to_vec();
-    found.sort();
-    expected.sort();
-    assert_eq!(found, expected);
+    let found: BTreeSet<_> = others.iter().map(|row| Expected::of(row)).collect();
+    let expected: BTreeSet<_> = expected.iter().cloned().collect();
+    let differ: Vec<_> = found.symmetric_difference(&expected).collect();
+    assert!(differ.is_empty(), "{differ:#?}");
+    assert_eq!(others.len(), expected.len());
     for row in others {
         assert_eq!(row["inspection_status"], "ok", "{row:?}");
         assert!(row["image_id"].ends_with(&row["digest"]), "{row:?}");
         assert!(row["image_id"].contains('@'), "{row:?}");
-        assert_eq!([&*row["node"], &*row["platform_source"]], ["lab", "node"], "{row:?}");
+        assert_eq!(
+            [&*row["node"], &*row["platform_source"]],
+            ["lab", "node"],
+            "{row:?}"
+        );
     }
-    let cells = |row: &&Row| ["inspection_status", "error_kind", "image_id"].map(|name| row[name].clone());
+    let cells =
+        |row: &&Row| ["inspection_status", "error_kind", "image_id"].map(|name| row[name].clone());
     assert_eq!(
         missing.iter().map(cells).collect::<Vec<_>>(),
         [["failed", "not_found", ""].map(String::from)]
@@ -97,7 +105,12 @@ fn assert_whole(census: &Census<'_>, expected: &[Expected]) -> Result<Vec<Row>> 
     // It sees itself, and that it is made of a few files only.
     let mut own = rows.iter().filter(|row| row["namespace"] == "image-census");
     let own = own.next().ok_or("no row of its own")?;
-    let cells = ["workload_kind", "workload_name", "inspection_status", "distro_source"];
+    let cells = [
+        "workload_kind",
+        "workload_name",
+        "inspection_status",
+        "distro_source",
+    ];
     assert_eq!(
         cells.map(|name| &*own[name]),
         ["CronJob", "image-census", "ok", "none"],
@@ -121,70 +134,119 @@ fn the_cronjob_reports_a_real_nodes_containers_night_after_night_whatever_happen
     let cluster = Cluster::start()?;
     let private = DockerRegistry::start_in(&cluster, &[PUSHER, TEAM])?;
     let mut workloads = Workloads::new(&cluster)?;
-    let namespaces = ["shop", TEAM].map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+    let namespaces = ["shop", TEAM]
+        .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
     apply(&cluster, &namespaces)?;
     workloads.add_all()?;
-    let ledger = workloads.add_private(&private, "ledger", distro::debian_12(), ["debian", "12"])?;
+    let ledger =
+        workloads.add_private(&private, "ledger", distro::debian_12(), ["debian", "12"])?;
     workloads.objects.push(ledger);
-    workloads.objects.push(workloads::pull_secret(&private.address));
+    workloads
+        .objects
+        .push(workloads::pull_secret(&private.address));
     apply(&cluster, &workloads.objects)?;
     job_of(&cluster, "shop", "cleanup", 1)?;
     settle(&cluster, &workloads.expected)?;
 
     let mut census = Census::deploy(&cluster, &private)?;
     let limits = census.resources()?;
-    show(&format!("requests and limits are {limits}; the first night"), {
-        let first = census.wait_for_schedule()?;
-        census.wait(&first)?
-    });
+    show(
+        &format!("requests and limits are {limits}; the first night"),
+        {
+            let first = census.wait_for_schedule()?;
+            census.wait(&first)?
+        },
+    );
     let first = assert_whole(&census, &workloads.expected)?;
 
     // Nothing is asked for again but what is not known.
-    let (asked, asked_private) = (cluster.registry_log()?.lines().count(), private.answers_below("/v2/team/")?);
+    let (asked, asked_private) = (
+        cluster.registry_log()?.lines().count(),
+        private.answers_below("/v2/team/")?,
+    );
     assert!(asked_private > 0, "its log is not understood");
     let firing = census.fire()?;
     show("the second", census.wait(&firing)?);
     let requests = cluster.requests_since(asked)?;
     let own = format!("/v2/{MISSING}/");
-    assert!(requests.iter().all(|request| request.contains(&own)), "{requests:?}");
+    assert!(
+        requests.iter().all(|request| request.contains(&own)),
+        "{requests:?}"
+    );
     assert_eq!(private.answers_below("/v2/team/")?, asked_private);
     let second = assert_whole(&census, &workloads.expected)?;
     let times = |rows: &[Row]| -> BTreeSet<_> {
         let known = rows.iter().filter(|row| row["inspection_status"] == "ok");
-        known.map(|row| (row["digest"].clone(), row["inspected_at"].clone())).collect()
+        known
+            .map(|row| (row["digest"].clone(), row["inspected_at"].clone()))
+            .collect()
     };
     assert_eq!(times(&first), times(&second));
 
     // A new version of one Deployment is all the difference.
     let built = workloads.push("shop/catalog:2", distro::ubuntu_24_04())?;
     let image = format!("app={REGISTRY}/shop/catalog:2");
-    succeed(&mut cluster.kubectl(&["set", "image", "-n", "shop", "deployment/catalog", &image])?)?;
-    workloads.expected.retain(|expected| expected.place[2] != "catalog");
-    workloads.expect(["shop", "Deployment", "catalog", "container", "app"], &built, ["ubuntu", "24.04"]);
+    succeed(&mut cluster.kubectl(&[
+        "set",
+        "image",
+        "-n",
+        "shop",
+        "deployment/catalog",
+        &image,
+    ])?)?;
+    workloads
+        .expected
+        .retain(|expected| expected.place[2] != "catalog");
+    workloads.expect(
+        ["shop", "Deployment", "catalog", "container", "app"],
+        &built,
+        ["ubuntu", "24.04"],
+    );
     settle(&cluster, &workloads.expected)?;
     let firing = census.fire()?;
     show("the third", census.wait(&firing)?);
     assert_whole(&census, &workloads.expected)?;
     let diff = census.json(&["diff", "latest~1", "latest", "--format", "json"])?;
     let changes = diff["changes"].as_array().ok_or("no changes")?;
-    let cells = |change: &Value| json!([change["namespace"], change["workload_name"], change["kinds"]]);
+    let cells = |change: &Value| {
+        json!([
+            change["namespace"],
+            change["workload_name"],
+            change["kinds"]
+        ])
+    };
     assert_eq!(
         changes.iter().map(cells).collect::<Vec<_>>(),
-        [json!(["shop", "catalog", ["distribution_changed", "reference_changed"]])],
+        [json!([
+            "shop",
+            "catalog",
+            ["distribution_changed", "reference_changed"]
+        ])],
         "{diff}"
     );
 
     // The node is drained in the middle of a run, which waits for a registry that says nothing.
-    let wallet = workloads.add_private(&private, "wallet", distro::debian_11(), ["debian", "11"])?;
+    let wallet =
+        workloads.add_private(&private, "wallet", distro::debian_11(), ["debian", "11"])?;
     apply(&cluster, &[wallet])?;
     settle(&cluster, &workloads.expected)?;
     private.stop()?;
     let firing = census.fire()?;
     census.wait_for_crane(&firing)?;
-    let drain = ["drain", "lab", "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=100s"];
+    let drain = [
+        "drain",
+        "lab",
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+        "--force",
+        "--timeout=100s",
+    ];
     succeed(&mut cluster.kubectl(&drain)?)?;
     let manifest = census.json(&["get", "latest", "--format", "manifest"])?;
-    assert_eq!(manifest["completeness"], json!({"complete": false, "reason": "signal"}));
+    assert_eq!(
+        manifest["completeness"],
+        json!({"complete": false, "reason": "signal"})
+    );
     private.wake()?;
     succeed(&mut cluster.kubectl(&["uncordon", "lab"])?)?;
     job_of(&cluster, "shop", "cleanup", 2)?;

@@ -127,7 +127,11 @@ impl<'a> Workloads<'a> {
             ["shop", name],
             &pod(&format!("{REGISTRY}/shop/{name}:1")),
         ));
-        self.expect(["shop", "Deployment", name, "container", "app"], &built, truth);
+        self.expect(
+            ["shop", "Deployment", name, "container", "app"],
+            &built,
+            truth,
+        );
         Ok(())
     }
 
@@ -146,16 +150,22 @@ impl<'a> Workloads<'a> {
 
         let built = self.push("shop/store:1", distro::opensuse_leap_15_6())?;
         let of = |image: &str| pod(&format!("{REGISTRY}/{image}"));
-        self.objects
-            .push(workload("StatefulSet", ["shop", "store"], &of("shop/store:1")));
+        self.objects.push(workload(
+            "StatefulSet",
+            ["shop", "store"],
+            &of("shop/store:1"),
+        ));
         self.expect(
             ["shop", "StatefulSet", "store", "container", "app"],
             &built,
             ["opensuse-leap", "15.6"],
         );
         let built = self.push("system/agent:1", distro::amazon_linux_2023())?;
-        self.objects
-            .push(workload("DaemonSet", ["shop", "agent"], &of("system/agent:1")));
+        self.objects.push(workload(
+            "DaemonSet",
+            ["shop", "agent"],
+            &of("system/agent:1"),
+        ));
         self.expect(
             ["shop", "DaemonSet", "agent", "container", "app"],
             &built,
@@ -218,16 +228,36 @@ impl<'a> Workloads<'a> {
     fn add_with_neighbours(&mut self) -> Result {
         let mut template = pod(&format!("{REGISTRY}/shop/orders:1"));
         let containers = [
-            ("orders", "container", "app", distro::debian_12(), ["debian", "12"]),
-            ("proxy", "container", "proxy", distro::alpine("3.22.1"), ["alpine", "3.22.1"]),
-            ("migrate", "init", "migrate", distro::ubuntu_22_04(), ["ubuntu", "22.04"]),
+            (
+                "orders",
+                "container",
+                "app",
+                distro::debian_12(),
+                ["debian", "12"],
+            ),
+            (
+                "proxy",
+                "container",
+                "proxy",
+                distro::alpine("3.22.1"),
+                ["alpine", "3.22.1"],
+            ),
+            (
+                "migrate",
+                "init",
+                "migrate",
+                distro::ubuntu_22_04(),
+                ["ubuntu", "22.04"],
+            ),
         ];
         for (image, kind, name, layer, truth) in containers {
             let built = self.push(&format!("shop/{image}:1"), layer)?;
             self.expect(["shop", "Deployment", "orders", kind, name], &built, truth);
         }
-        template["containers"][1] =
-            json!({"name": "proxy", "image": format!("{REGISTRY}/shop/proxy:1")});
+        template["containers"] = json!([
+            {"name": "app", "image": format!("{REGISTRY}/shop/orders:1")},
+            {"name": "proxy", "image": format!("{REGISTRY}/shop/proxy:1")},
+        ]);
         template["initContainers"] = json!([{
             "name": "migrate", "image": format!("{REGISTRY}/shop/migrate:1"), "args": ["0"],
         }]);
@@ -245,7 +275,11 @@ impl<'a> Workloads<'a> {
         truth: Truth,
     ) -> Result<Value> {
         let built = self.push_private(private, &format!("{TEAM}/{name}:1"), layer)?;
-        self.expect([TEAM, "Deployment", name, "container", "app"], &built, truth);
+        self.expect(
+            [TEAM, "Deployment", name, "container", "app"],
+            &built,
+            truth,
+        );
         let mut template = pod(&format!("{}/{TEAM}/{name}:1", private.address));
         template["imagePullSecrets"] = json!([{"name": PULL_SECRET}]);
         Ok(workload("Deployment", [TEAM, name], &template))
