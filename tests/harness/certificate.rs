@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{Result, succeed};
 
-/// A certificate for 127.0.0.1 that no system trusts.
+/// A certificate, for 127.0.0.1 if not said otherwise, that no system trusts.
 pub(crate) struct Certificate {
     folder: tempfile::TempDir,
     names: [String; 2],
@@ -13,6 +13,11 @@ pub(crate) struct Certificate {
 
 impl Certificate {
     pub(crate) fn new() -> Result<Self> {
+        Self::for_address("127.0.0.1")
+    }
+
+    /// The same for another address.
+    pub(crate) fn for_address(address: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let names =
             ["cert.pem", "key.pem"].map(|name| folder.path().join(name).display().to_string());
@@ -20,12 +25,8 @@ impl Certificate {
         openssl.args(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(' '),
         );
-        openssl.args([
-            "-subj",
-            "/CN=test",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-        ]);
+        openssl.args(["-subj", "/CN=test", "-addext"]);
+        openssl.arg(format!("subjectAltName=IP:{address}"));
         openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
         succeed(openssl.args(["-out", &names[0], "-keyout", &names[1]]))?;
         Ok(Self { folder, names })

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::cluster::Cluster;
 use super::{Result, root, succeed};
 
 /// What `scripts/image --local` calls it.
@@ -108,6 +109,17 @@ pub(crate) fn configuration() -> Result<Value> {
     let inspected = succeed(buildah()?.args(["inspect", "--type", "image", IMAGE]));
     let image: Value = serde_json::from_str(&inspected.map_err(no_image)?)?;
     Ok(image["OCIv1"]["config"].clone())
+}
+
+/// Pushes the image to a cluster's registry; its digest.
+pub(crate) fn push(cluster: &Cluster, reference: &str) -> Result<String> {
+    let digest = tempfile::NamedTempFile::new()?;
+    let mut buildah = buildah()?;
+    buildah.args(["push", "--quiet", "--tls-verify=false", "--digestfile"]);
+    buildah.arg(digest.path()).arg(IMAGE);
+    buildah.arg(format!("docker://{reference}"));
+    succeed(&mut cluster.enter(&buildah)).map_err(no_image)?;
+    Ok(fs::read_to_string(digest.path())?.trim().to_owned())
 }
 
 /// buildah, with the storage of `scripts/local-bases`.

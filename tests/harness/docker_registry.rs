@@ -7,9 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::certificate::Certificate;
+use super::cluster::{Cluster, NODE};
 use super::{Result, crane, succeed};
 
 /// Is in every password, and may be in nothing that the program writes.
@@ -41,8 +43,24 @@ pub(crate) fn docker_config(entries: &[(&str, &str, &str)]) -> Value {
 impl DockerRegistry {
     /// Starts an empty one that knows these users; each may do everything.
     pub(crate) fn start(users: &[&str]) -> Result<Self> {
+        Self::start_on("127.0.0.1", "0", users, |command| command)
+    }
+
+    /// Starts one beside a cluster's node, which trusts it.
+    pub(crate) fn start_in(cluster: &Cluster, users: &[&str]) -> Result<Self> {
+        let registry = Self::start_on(NODE, "5001", users, |command| cluster.enter(&command))?;
+        cluster.trust(&registry.address, &registry.authority())?;
+        Ok(registry)
+    }
+
+    fn start_on(
+        ip: &str,
+        port: &str,
+        users: &[&str],
+        place: impl Fn(Command) -> Command,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let certificate = Certificate::new()?;
+        let certificate = Certificate::for_address(ip)?;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let hashes: Result<Vec<_>> = users.iter().map(|user| hash(user)).collect();
         fs::write(path("htpasswd"), hashes?.join("\n"))?;
@@ -52,12 +70,13 @@ impl DockerRegistry {
             "log": {"level": "info"},
             "storage": {"filesystem": {"rootdirectory": path("data")}},
             "auth": {"htpasswd": {"realm": "test", "path": path("htpasswd")}},
-            "http": {"addr": "127.0.0.1:0", "tls": {"certificate": cert, "key": key}},
+            "http": {"addr": format!("{ip}:{port}"), "tls": {"certificate": cert, "key": key}},
         });
         fs::write(path("config.yml"), settings.to_string())?;
         let log = path("registry.log");
-        let process = Command::new("docker-registry")
-            .args(["serve", &path("config.yml")])
+        let mut command = Command::new("docker-registry");
+        command.args(["serve", &path("config.yml")]);
+        let process = place(command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log)?)
@@ -101,6 +120,33 @@ impl DockerRegistry {
         fs::write(&path, script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(path)
+    }
+
+    /// It answers no more, until it is woken: it takes connections and says nothing.
+    pub(crate) fn stop(&self) -> Result {
+        self.signal(Signal::STOP)
+    }
+
+    /// It goes on where it was stopped.
+    pub(crate) fn wake(&self) -> Result {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result {
+        let pid = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw);
+        Ok(kill_process(pid.ok_or("no process id")?, signal)?)
+    }
+
+    /// How many requests below a path it has answered.
+    pub(crate) fn answers_below(&self, path: &str) -> Result<usize> {
+        let log = fs::read_to_string(self.folder.path().join("registry.log"))?;
+        let answers = log
+            .lines()
+            .filter(|line| line.contains("response completed"));
+        let uri = format!("http.request.uri=\"{path}");
+        Ok(answers.filter(|line| line.contains(&uri)).count())
     }
 
     /// What makes a client trust it.

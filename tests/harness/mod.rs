@@ -10,6 +10,7 @@
 
 pub(crate) mod bad_registry;
 pub(crate) mod certificate;
+pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod control_plane;
 pub(crate) mod docker_registry;

@@ -70,7 +70,8 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn copy_environment(from: &Command, to: &mut Command) {
+/// Gives a command the variables of another.
+pub(super) fn copy_environment(from: &Command, to: &mut Command) {
     for (name, value) in from.get_envs() {
         match value {
             Some(value) => to.env::<&OsStr, &OsStr>(name, value),

@@ -58,20 +58,24 @@ impl Registry {
 
     /// What it was asked since its log had `start` lines, pings left out: `GET /v2/…` each.
     pub(crate) fn requests_since(&self, start: usize) -> Result<Vec<String>> {
-        let log = self.log()?;
-        let lines = log.lines().skip(start);
-        // Date and time come first, and a refusal last.
-        let requests = lines.filter_map(|line| {
-            let mut words = line.split(' ').skip(2);
-            Some(format!("{} {}", words.next()?, words.next()?))
-        });
-        Ok(requests.filter(|request| request != "GET /v2/").collect())
+        Ok(requests(&self.log()?, start))
     }
 
     /// Its log so far: a line for each request.
     pub(crate) fn log(&self) -> Result<String> {
         Ok(fs::read_to_string(self.folder.path().join("registry.log"))?)
     }
+}
+
+/// The requests in a log after its first `start` lines, pings left out.
+pub(super) fn requests(log: &str, start: usize) -> Vec<String> {
+    let lines = log.lines().skip(start);
+    // Date and time come first, and a refusal last.
+    let requests = lines.filter_map(|line| {
+        let mut words = line.split(' ').skip(2);
+        Some(format!("{} {}", words.next()?, words.next()?))
+    });
+    requests.filter(|request| request != "GET /v2/").collect()
 }
 
 impl Drop for Registry {

@@ -1,0 +1,128 @@
+//! What a cluster that ended, or was killed, leaves on the machine: nothing.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::harness::cluster::script;
+use crate::harness::running::{assert_no_process_with, until};
+use crate::harness::{Result, stderr, succeed};
+
+/// Control groups of clusters that were started by a process.
+fn groups(supervisor: &str) -> Result<Vec<String>> {
+    let mut find = Command::new("find");
+    find.args(["/sys/fs/cgroup", "-maxdepth", "2", "-name"]);
+    let found = succeed(find.arg(format!("image-census-{supervisor}")))?;
+    Ok(found.lines().map(Into::into).collect())
+}
+
+/// Settings of the machine that a kubelet would change, and whether it has the cluster's network.
+fn machine() -> Result<(Vec<String>, bool)> {
+    let settings = [
+        "kernel/panic",
+        "kernel/panic_on_oops",
+        "vm/overcommit_memory",
+    ];
+    let values = settings.map(|name| fs::read_to_string(format!("/proc/sys/{name}")));
+    let devices = succeed(Command::new("ip").args(["-brief", "link"]))?;
+    let values = values.into_iter().collect::<std::result::Result<_, _>>();
+    Ok((values?, devices.contains("lab0")))
+}
+
+fn supervisor(folder: &Path) -> Result<String> {
+    let ids = fs::read_to_string(folder.join("run.pids"))?;
+    Ok(ids.split_whitespace().next().ok_or("no id")?.to_owned())
+}
+
+fn assert_nothing_runs(folder: &Path, supervisor: &str) -> Result {
+    assert_no_process_with(&format!("{}/", folder.display()))?;
+    assert_eq!(groups(supervisor)?, <[String; 0]>::default());
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    assert!(!mounts.contains(&*folder.to_string_lossy()), "{mounts}");
+    Ok(())
+}
+
+fn assert_only_logs(folder: &Path) -> Result {
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        assert!(name.to_string_lossy().ends_with(".log"), "{name:?} is left");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cluster_that_ended_or_was_killed_leaves_nothing_but_its_logs() -> Result {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    let before = machine()?;
+
+    // It ends with what it is tied to.
+    let mut up = script("up", folder);
+    let mut up = up.arg("--tied").stdin(Stdio::piped()).spawn()?;
+    let mut tie = up.stdin.take().ok_or("no standard input")?;
+    assert!(up.wait()?.success());
+    tie.write_all(b"nothing of interest")?;
+    let first = supervisor(folder)?;
+    assert!(!groups(&first)?.is_empty());
+    succeed(&mut script("status", folder))?;
+    let mut again = script("up", folder);
+    let again = again.output()?;
+    assert!(
+        stderr(&again).contains("runs already"),
+        "{}",
+        stderr(&again)
+    );
+    drop(tie);
+    until("the end", || Ok(groups(&first)?.is_empty()))?;
+    assert_nothing_runs(folder, &first)?;
+    assert!(!script("status", folder).output()?.status.success());
+
+    // It is killed, and the next one clears up.
+    succeed(&mut script("up", folder))?;
+    let second = supervisor(folder)?;
+    succeed(Command::new("kill").args(["-KILL", &second]))?;
+    succeed(&mut script("up", folder))?;
+    assert_eq!(groups(&second)?, <[String; 0]>::default());
+    let third = supervisor(folder)?;
+    succeed(Command::new("kill").args(["-KILL", &third]))?;
+    succeed(&mut script("down", folder))?;
+    assert_nothing_runs(folder, &third)?;
+    assert_only_logs(folder)?;
+    assert_eq!(machine()?, before);
+    Ok(())
+}
+
+#[test]
+fn where_there_can_be_no_cluster_a_plain_message_says_why() -> Result {
+    let folder = tempfile::tempdir()?;
+    let refused = |setpriv: &[&str], reason: &str| -> Result {
+        let up = script("up", &folder.path().join("cluster"));
+        let mut command = Command::new("setpriv");
+        command.args(setpriv).arg(up.get_program());
+        let output = command.args(up.get_args()).output()?;
+        assert!(!output.status.success());
+        let said = stderr(&output);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(reason), "{said}");
+        Ok(())
+    };
+    refused(
+        &["--bounding-set=-sys_admin"],
+        "this machine does not let root make",
+    )?;
+    refused(&["--reuid=65534", "--clear-groups"], "needs root")?;
+    // What is no cluster's is left alone.
+    let other = folder.path().join("other");
+    fs::create_dir(&other)?;
+    fs::write(other.join("kubeconfig"), "mine")?;
+    let output = script("up", &other).output()?;
+    assert!(
+        stderr(&output).contains("choose a new folder"),
+        "{}",
+        stderr(&output)
+    );
+    succeed(&mut script("down", &other))?;
+    assert_eq!(fs::read_to_string(other.join("kubeconfig"))?, "mine");
+    Ok(())
+}
