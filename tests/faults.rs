@@ -11,10 +11,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use fixtures::images::{Built, Format, ImageSpec, Platform, digest_of};
+use fixtures::images::{Built, Format, digest_of};
 use fixtures::indexes::{Artifact, ImageIndex, nested};
 use fixtures::pods::{Container, Pod, Workload};
-use harness::bad_registry::{BadRegistry, Fault, PING};
+use harness::bad_registry::{BadRegistry, Fault};
 use harness::docker_registry::{DockerRegistry, docker_config, password};
 use harness::running::{Ended, Memory, Running, assert_no_process_with};
 use harness::tls::{Certificate, Front};
@@ -195,7 +195,8 @@ impl Faults {
         }
         let path = Part::Manifest.path("redirect-loop", &debian("redirect-loop"));
         let redirect = Some((Part::Manifest, Fault::redirect(&path)));
-        self.site.registry("redirect-loop", redirect, NETWORK)?;
+        // crane follows without an end.
+        self.site.registry("redirect-loop", redirect, late)?;
 
         let digest = digest_of(b"never seen");
         let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
