@@ -7,19 +7,16 @@
 
 mod fixtures;
 mod harness;
+#[path = "harness/site.rs"]
+mod site;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use fixtures::images::{Built, ImageSpec, Platform};
-use fixtures::pods::{Container, Pod, Workload};
-use fixtures::{distributions, manifests};
 use harness::bad_registry::{BadRegistry, Fault, PING, blob_path, manifest_path};
 use harness::recorder::Recorder;
 use harness::running::{Ended, Running, processes_with, until};
@@ -27,153 +24,10 @@ use harness::tls::{Certificate, Front};
 use harness::{Result, Row, crane, rows, snapshot_of, snapshot_with};
 use rustix::process::Signal;
 use serde_json::json;
-
-/// No run of these tests may take longer; the program's own limits are far below.
-const BOUND: Duration = Duration::from_secs(120);
-
-/// Status, kind, and words of the message.
-type Expected = (&'static str, &'static str, &'static str);
+use site::{BOUND, Expected, OK, Part, Site, as_in_cluster, debian, run};
 
 /// The fault of a registry's ping, by its host.
 type FaultFor<'a> = &'a dyn Fn(&str) -> Option<Fault>;
-
-const OK: Expected = ("ok", "", "");
-
-fn debian(name: &str) -> Built {
-    let layer = distributions::debian_12().file("srv/name", name);
-    ImageSpec::new(Platform::linux("amd64"))
-        .layer(layer)
-        .build()
-}
-
-/// Pods, the rows that are expected, and the registries behind them.
-struct Site {
-    folder: tempfile::TempDir,
-    pods: Vec<Pod>,
-    cases: BTreeMap<String, Expected>,
-    allowed: Vec<String>,
-    registries: Vec<BadRegistry>,
-}
-
-impl Site {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            folder: tempfile::tempdir()?,
-            pods: Vec::new(),
-            cases: BTreeMap::new(),
-            allowed: Vec::new(),
-            registries: Vec::new(),
-        })
-    }
-
-    fn pod(&mut self, name: &str, registry: &str, digest: &str, expected: Expected) {
-        let container = Container::new("app", &format!("{registry}/{name}:1")).running(digest);
-        let pod = Pod::new("n", Workload::deployment(name, 1), 0);
-        self.pods.push(pod.container(container));
-        self.cases.insert(name.to_owned(), expected);
-    }
-
-    /// A good image at a registry of its own, which is reached by way of the guard. All that is
-    /// answered to a path may be a fault.
-    fn registry(&mut self, name: &str, fault: Option<(Part, Fault)>, expected: Expected) -> Result {
-        let (registry, image) = (BadRegistry::start()?, debian(name));
-        registry.add(name, image.digest(), &image.blobs);
-        if let Some((part, fault)) = fault {
-            registry.misbehave(&part.path(name, &image), fault);
-        }
-        let address = format!("{name}.localhost:{}", registry.port());
-        self.pod(name, &address, image.digest(), expected);
-        self.allowed.push(address);
-        self.registries.push(registry);
-        Ok(())
-    }
-
-    fn store(&self) -> PathBuf {
-        self.folder.path().join("store")
-    }
-
-    fn write_pods(&self) -> Result<PathBuf> {
-        let pods = self.folder.path().join("pods.json");
-        fs::write(&pods, manifests::pod_list(&self.pods)?)?;
-        Ok(pods)
-    }
-
-    /// `snapshot` of its pods on a machine of one's own.
-    fn command(&self) -> Result<Command> {
-        let mut command = snapshot_of(&self.write_pods()?, &self.store())?;
-        self.prepare(&mut command);
-        Ok(command)
-    }
-
-    fn prepare(&self, command: &mut Command) {
-        for name in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
-            command.env_remove(name);
-        }
-        command.env("DOCKER_CONFIG", self.folder.path().join("docker"));
-        command.env("IMAGE_CENSUS_CRANE_TIMEOUT", "60s");
-        for host in &self.allowed {
-            command.args(["--allow-host", host]);
-        }
-    }
-
-    /// The same in a cluster whose API server is there.
-    fn in_cluster(&self, api_server: &str) -> Result<Command> {
-        let mut command = self.command()?;
-        as_in_cluster(&mut command, api_server);
-        Ok(command)
-    }
-
-    fn compare(&self) -> Result {
-        let by_name = |row: Row| (row["workload_name"].clone(), row);
-        let rows: BTreeMap<_, _> = rows(&self.store())?.into_iter().map(by_name).collect();
-        let mut wrong = Vec::new();
-        for (name, (status, kind, words)) in &self.cases {
-            let row = rows.get(name).ok_or("a row is missing")?;
-            let (found, found_kind) = (&row["inspection_status"], &row["error_kind"]);
-            let message = &row["error_message"];
-            if (&**found, &**found_kind) != (status, kind) || !message.contains(words) {
-                wrong.push(format!(
-                    "{name}: expected {status} {kind} {words:?}, found {found} {found_kind} {message:?}"
-                ));
-            }
-        }
-        assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
-        Ok(())
-    }
-}
-
-fn as_in_cluster(command: &mut Command, api_server: &str) {
-    let (host, port) = api_server.rsplit_once(':').unwrap_or((api_server, "443"));
-    command.env("KUBERNETES_SERVICE_HOST", host);
-    command.env("KUBERNETES_SERVICE_PORT", port);
-}
-
-/// Which request a fault is about.
-#[derive(Clone, Copy)]
-enum Part {
-    Ping,
-    Manifest,
-    Config,
-    Layer,
-}
-
-impl Part {
-    fn path(self, name: &str, image: &Built) -> String {
-        let layer = image.layers.first().map_or("", |layer| &layer.digest);
-        match self {
-            Self::Ping => PING.to_owned(),
-            Self::Manifest => manifest_path(name, image.digest()),
-            Self::Config => blob_path(name, image.config_digest()),
-            Self::Layer => blob_path(name, layer),
-        }
-    }
-}
-
-fn run(command: &mut Command) -> Result<Ended> {
-    let ended = Running::start(command)?.wait(BOUND, || Ok(()))?;
-    assert!(ended.status.success(), "{}", ended.stderr);
-    Ok(ended)
-}
 
 /// Whether the program said that the kernel cannot confine crane.
 fn is_unconfined(ended: &Ended) -> bool {
@@ -669,23 +523,5 @@ fn a_dead_registry_costs_a_few_time_limits_and_takes_nothing_from_others() -> Re
         .filter(|row| row["error_message"].contains("not asked any more"));
     let rested = rested.count();
     assert!((100..200).contains(&rested), "{rested}");
-    Ok(())
-}
-
-#[test]
-fn a_registry_that_limits_requests_loses_no_image() -> Result {
-    let mut site = Site::new()?;
-    let registry = BadRegistry::start()?;
-    for number in 0..40 {
-        let name = format!("image-{number:02}");
-        let image = debian(&name);
-        registry.add(&name, image.digest(), &image.blobs);
-        site.pod(&name, &registry.address, image.digest(), OK);
-    }
-    registry.limit(20);
-    run(&mut site.command()?)?;
-    site.compare()?;
-    assert_eq!(registry.log().len(), 40 * 3, "each once");
-    assert!(registry.refused() > 0, "the limit was never met");
     Ok(())
 }

@@ -97,6 +97,10 @@ pub(super) fn guarded(registry: &str, verdict: &Verdict, stderr: &str) -> Inspec
         Verdict::TooMuch => of_kind(ErrorKind::Policy),
         Verdict::NoSuchHost(host) | Verdict::Unreachable(host) => {
             let own = Pass::new(registry, 0).is_ok_and(|own| own.registry.host == host.host);
+            // Its second try may reach nobody who speaks plain HTTP.
+            if own && is_tls() {
+                return of_kind(ErrorKind::Tls);
+            }
             if own {
                 return of_kind(ErrorKind::Network);
             }
@@ -253,6 +257,90 @@ mod tests {
         }
     }
 
+    /// As crane 0.22.1 said it to each fault of `tests/faults.rs`, with shorter names and digests.
+    #[test]
+    fn what_the_real_crane_said_to_each_fault_has_its_kind() {
+        for (fault, stderr, expected) in [
+            (
+                "wrong password, no credentials",
+                "Error: fetching manifest r/a@sha256:x: GET https://r/v2/a/manifests/sha256:x: UNAUTHORIZED: authentication required; [map[Action:pull Class: Name:a Type:repository]]",
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "missing tag, without credentials",
+                "2026/11/25 14:52:56 HEAD request failed, falling back on GET: HEAD https://r/v2/a/manifests/2: unexpected status code 401 Unauthorized (HEAD responses have no body, use GET for details)\nError: GET https://r/v2/a/manifests/2: UNAUTHORIZED: authentication required; [map[Action:pull Class: Name:a Type:repository]]",
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "missing tag",
+                "2026/11/25 14:52:56 HEAD request failed, falling back on GET: HEAD https://r/v2/a/manifests/2: unexpected status code 404 Not Found (HEAD responses have no body, use GET for details)\nError: GET https://r/v2/a/manifests/2: MANIFEST_UNKNOWN: manifest unknown; map[Tag:2]",
+                ErrorKind::NotFound,
+            ),
+            (
+                "missing repository, missing digest",
+                "Error: fetching manifest r/a@sha256:x: GET https://r/v2/a/manifests/sha256:x: MANIFEST_UNKNOWN: manifest unknown; map[Name:a Revision:sha256:x]",
+                ErrorKind::NotFound,
+            ),
+            (
+                "denied",
+                "Error: fetching manifest r/a@sha256:x: GET http://r/v2/a/manifests/sha256:x: DENIED: no",
+                ErrorKind::Denied,
+            ),
+            (
+                "429",
+                "2026/11/25 14:52:56 retrying GET http://r/v2/a/manifests/sha256:x: TOOMANYREQUESTS: no\nError: fetching manifest r/a@sha256:x: GET http://r/v2/a/manifests/sha256:x: TOOMANYREQUESTS: no",
+                ErrorKind::RateLimited,
+            ),
+            (
+                "500",
+                "2026/11/25 14:52:56 retrying GET http://r/v2/a/manifests/sha256:x: UNKNOWN: no\nError: fetching manifest r/a@sha256:x: GET http://r/v2/a/manifests/sha256:x: UNKNOWN: no",
+                ErrorKind::Network,
+            ),
+            (
+                "502 with a page",
+                "2026/11/25 14:52:57 retrying GET http://r/v2/: unexpected status code 502 Bad Gateway: <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>\nError: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client; GET http://r/v2/: unexpected status code 502 Bad Gateway: <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
+                ErrorKind::Network,
+            ),
+            (
+                "truncated blob",
+                "Error: copying blob r/a@sha256:x: unexpected EOF",
+                ErrorKind::Network,
+            ),
+            (
+                "wrong digest",
+                "Error: copying blob r/a@sha256:x: error verifying sha256 checksum after reading 359 bytes; got \"sha256:y\", want \"sha256:x\"",
+                ErrorKind::Invalid,
+            ),
+            (
+                "unknown CA",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of \"x509: invalid signature: parent certificate cannot sign this kind of certificate\" while trying to verify candidate authority certificate \"test\")",
+                ErrorKind::Tls,
+            ),
+            (
+                "expired certificate",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-25T14:52:56Z is after 2024-02-01T00:00:00Z",
+                ErrorKind::Tls,
+            ),
+            (
+                "wrong name",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate is valid for other.localhost, not r",
+                ErrorKind::Tls,
+            ),
+            (
+                "HTTP for HTTPS",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client",
+                ErrorKind::Tls,
+            ),
+            (
+                "panic",
+                "panic: runtime error: slice bounds out of range [:-1]\n\ngoroutine 1 [running]:\ngithub.com/google/go-containerregistry/cmd/crane/cmd.(*warnTransport).RoundTrip(0x18c1cc1ac760, 0x487d8c?)",
+                ErrorKind::Internal,
+            ),
+        ] {
+            assert_eq!(classify("r", stderr).kind, expected, "{fault}");
+        }
+    }
+
     #[test]
     fn what_the_guard_knows_decides_over_what_crane_says() -> Result<(), Box<dyn Error>> {
         let host = |text: &str| text.parse::<HostPort>();
@@ -278,6 +366,12 @@ mod tests {
                 "Bad Gateway",
                 ErrorKind::Network,
                 "r could not be reached",
+            ),
+            (
+                Verdict::Unreachable(host("r:443")?),
+                "Error: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: secret; GET http://r/v2/: unexpected status code 502 Bad Gateway",
+                ErrorKind::Tls,
+                "certificate",
             ),
             (
                 Verdict::NoSuchHost(host("cdn.example:443")?),

@@ -76,13 +76,20 @@ impl Fault {
     }
 }
 
-/// How many requests it takes, and what came of that.
+/// How many requests it takes.
 struct Limit {
     per_second: u32,
     /// In the second that began then.
     second: Instant,
     count: u32,
-    refused: usize,
+}
+
+/// A request, pings among them.
+#[derive(Clone, Copy)]
+pub(crate) struct Access {
+    pub(crate) at: Instant,
+    /// Whether it was answered 429.
+    pub(crate) refused: bool,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +109,9 @@ struct State {
     contents: Mutex<HashMap<String, Content>>,
     faults: Mutex<HashMap<String, Fault>>,
     log: Mutex<Vec<String>>,
+    accesses: Mutex<Vec<Access>>,
+    refusals: AtomicUsize,
+    delay: Mutex<Duration>,
     limit: Mutex<Option<Limit>>,
     connections: Mutex<Vec<TcpStream>>,
     hanging: AtomicUsize,
@@ -119,7 +129,12 @@ pub(crate) struct BadRegistry {
 impl BadRegistry {
     /// Starts one that holds nothing.
     pub(crate) fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::start_on("127.0.0.1")
+    }
+
+    /// The same at another address of this machine.
+    pub(crate) fn start_on(address: &str) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
         let address = listener.local_addr()?.to_string();
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -165,21 +180,39 @@ impl BadRegistry {
         lock(&self.state.faults).insert(path.to_owned(), fault);
     }
 
+    /// Behaves on a path again.
+    pub(crate) fn behave(&self, path: &str) {
+        lock(&self.state.faults).remove(path);
+    }
+
     /// Answers 429 to what comes beyond so many requests in a second, pings among them.
     pub(crate) fn limit(&self, per_second: u32) {
         *lock(&self.state.limit) = Some(Limit {
             per_second,
             second: Instant::now(),
             count: 0,
-            refused: 0,
         });
     }
 
-    /// How many requests the limit has refused.
+    /// Answers 429 to so many requests from now on, whenever they come.
+    pub(crate) fn refuse(&self, requests: usize) {
+        self.state.refusals.store(requests, Ordering::SeqCst);
+    }
+
+    /// Waits so long before each answer.
+    pub(crate) fn delay(&self, time: Duration) {
+        *lock(&self.state.delay) = time;
+    }
+
+    /// All requests so far, in their order.
+    pub(crate) fn accesses(&self) -> Vec<Access> {
+        lock(&self.state.accesses).clone()
+    }
+
+    /// How many requests were answered 429.
     pub(crate) fn refused(&self) -> usize {
-        lock(&self.state.limit)
-            .as_ref()
-            .map_or(0, |limit| limit.refused)
+        let accesses = self.accesses();
+        accesses.iter().filter(|access| access.refused).count()
     }
 
     /// How many requests came with a credential.
@@ -254,13 +287,20 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
                 }
             }
         }
-        if is_too_many(state) {
+        let refused = is_too_many(state);
+        let at = Instant::now();
+        lock(&state.accesses).push(Access { at, refused });
+        if refused {
             let answer = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(answer)?;
             continue;
         }
         if path != PING {
             lock(&state.log).push(format!("{method} {path}"));
+        }
+        let delay = *lock(&state.delay);
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
         }
         let content = lock(&state.contents).get(path).cloned();
         match fault {
@@ -271,6 +311,14 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
 }
 
 fn is_too_many(state: &State) -> bool {
+    let one_less = |left: usize| left.checked_sub(1);
+    let refusals = &state.refusals;
+    if refusals
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+        .is_ok()
+    {
+        return true;
+    }
     let mut limit = lock(&state.limit);
     let Some(limit) = limit.as_mut() else {
         return false;
@@ -280,9 +328,7 @@ fn is_too_many(state: &State) -> bool {
         limit.count = 0;
     }
     limit.count += 1;
-    let is_too_many = limit.count > limit.per_second;
-    limit.refused += usize::from(is_too_many);
-    is_too_many
+    limit.count > limit.per_second
 }
 
 /// crane tries TLS first also on loopback. Go's servers answer so; then crane goes on without.
