@@ -45,6 +45,7 @@ pub(crate) fn fill(api: &Api, registries: &Registries) -> Result {
         ("v1", format!("https://{host}/v1/")),
         ("v2", format!("https://{host}/v2/")),
         ("http", format!("http://{host}")),
+        ("slash", format!("https://{host}/")),
         ("https-path", format!("https://{host}/keys")),
         ("other-port", "private.localhost:1".into()),
         ("no-port", "private.localhost".into()),

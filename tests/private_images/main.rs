@@ -24,7 +24,7 @@ use harness::control_plane::{Access, ControlPlane};
 use harness::docker_registry::{Note, SECRET, notes, noting_crane, password};
 use harness::{Result, Row, files_below, program, rows, stderr};
 use registries::{OPERATORS, Registries};
-use table::{Case, ELSEWHERE, cases};
+use table::{Case, ELSEWHERE, WITHOUT_SECRETS, cases};
 
 /// A case's image, as it is in the registries.
 struct Image {
@@ -82,7 +82,7 @@ impl Image {
 /// Registries, a cluster with a pod for each case, and a place for runs.
 struct Site {
     registries: Registries,
-    plane: ControlPlane,
+    _plane: ControlPlane,
     kubeconfig: PathBuf,
     cases: Vec<Case>,
     images: Vec<Image>,
@@ -122,7 +122,7 @@ impl Site {
         )?;
         Ok(Self {
             registries,
-            plane,
+            _plane: plane,
             kubeconfig,
             cases,
             images,
@@ -257,6 +257,67 @@ fn outcome(site: &Site, row: &Row) -> String {
     words.join(" ")
 }
 
+/// The rows of a run, and what is wrong with them.
+struct Checked<'a> {
+    site: &'a Site,
+    rows: BTreeMap<usize, Row>,
+    notes: Vec<Note>,
+    wrong: Vec<String>,
+}
+
+impl<'a> Checked<'a> {
+    fn new(site: &'a Site, store: &Path, notes: Vec<Note>) -> Result<Self> {
+        let rows = by_number(store)?;
+        Ok(Self {
+            site,
+            rows,
+            notes,
+            wrong: Vec::new(),
+        })
+    }
+
+    /// Compares the row of a case.
+    fn row(&mut self, number: usize, expected: &str, tried: &str, words: &str) -> Result {
+        let (site, case) = (self.site, &self.site.cases[number]);
+        let row = self.rows.get(&number).ok_or("a row is missing")?;
+        let distribution = if expected.starts_with("ok") {
+            " debian"
+        } else {
+            ""
+        };
+        let expected = format!("{expected}{distribution} [{tried}]");
+        let mut found = outcome(site, row);
+        if !row["distro_id"].is_empty() {
+            found.push_str(&format!(" {}", row["distro_id"]));
+        }
+        let found = format!(
+            "{found} [{}]",
+            site.tried(&site.images[number], &self.notes)?
+        );
+        let message = &row["error_message"];
+        let words = site.with_addresses(words);
+        let is_said = message.contains(&words) && message.is_empty() == words.is_empty();
+        if found != expected || !is_said {
+            self.wrong.push(format!(
+                "{} {}: {found}, not {expected}; {message:?}, to say {words:?}",
+                case.namespace, case.image
+            ));
+        }
+        Ok(())
+    }
+
+    fn assert_all_right(&self, count: usize) {
+        assert_eq!(self.rows.len(), count);
+        let wrong = &self.wrong;
+        assert!(
+            wrong.is_empty(),
+            "{} of {count}:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
+    }
+}
+
 /// The rows of a store by the number in their pods' names.
 fn by_number(store: &Path) -> Result<BTreeMap<usize, Row>> {
     let mut found = BTreeMap::new();
@@ -277,46 +338,63 @@ fn private_images_of_six_namespaces_come_out_as_the_table_says() -> Result {
     );
     let arguments = ["--pull-secrets", "namespace", "--deny-registry", &denied];
     let (store, notes) = site.run("all", &arguments)?;
-    let found = by_number(&store)?;
-    assert_eq!(found.len(), site.cases.len());
-    let mut wrong = Vec::new();
-    for (number, (case, image)) in site.cases.iter().zip(&site.images).enumerate() {
-        let row = found.get(&number).ok_or("a row is missing")?;
-        let message = &row["error_message"];
-        let distribution = if case.outcome.starts_with("ok") {
-            "debian"
-        } else {
-            ""
-        };
-        let expected = format!("{} [{}] {distribution}", case.outcome, case.tried);
-        let is = format!(
-            "{} [{}] {}",
-            outcome(&site, row),
-            site.tried(image, &notes)?,
-            row["distro_id"]
-        );
-        let words = site.with_addresses(case.words);
-        if is != expected
-            || !message.contains(&words)
-            || (message.is_empty() != case.words.is_empty())
-        {
-            wrong.push(format!(
-                "{} {}: {is}, not {expected}; {message:?}, with {words:?}",
-                case.namespace, case.image
-            ));
-        }
+    let mut checked = Checked::new(&site, &store, notes)?;
+    for (number, case) in site.cases.iter().enumerate() {
+        checked.row(number, case.outcome, case.tried, case.words)?;
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        site.cases.len(),
-        wrong.join("\n")
-    );
+    checked.assert_all_right(site.cases.len());
 
     // One image in two namespaces is one.
     let report: serde_json::Value = serde_json::from_str(&harness::get(&store, "latest", "json")?)?;
     let images = report["images"].as_array().ok_or("no images")?;
     assert_eq!(images.len(), site.cases.len() - 1);
+
+    // Without --pull-secrets nobody's are used, and what is not allowed is not asked.
+    let of = |wanted: &Case| {
+        let mut places = WITHOUT_SECRETS.iter();
+        places.find(|(image, ..)| *image == wanted.image)
+    };
+    let addresses = ["files", "docker", "mirrored"].map(|place| site.registries.address(place));
+    let denied = format!("{}/down", site.registries.address("mirrored"));
+    let (store, notes) = site.run(
+        "without",
+        &[
+            "--namespace",
+            "fern",
+            "--allow-registry",
+            &addresses.join(","),
+            "--deny-registry",
+            &denied,
+        ],
+    )?;
+    let mut checked = Checked::new(&site, &store, notes)?;
+    let mut count = 0;
+    for (number, case) in site.cases.iter().enumerate() {
+        if case.namespace != "fern" {
+            continue;
+        }
+        count += 1;
+        match of(case) {
+            Some((_, outcome, tried)) if outcome.starts_with("ok") => {
+                checked.row(number, outcome, tried, "")?;
+            }
+            Some((_, outcome, tried)) => {
+                checked.row(number, outcome, tried, "wants other credentials")?
+            }
+            None if case.image.starts_with("mirrored/down/") => {
+                checked.row(
+                    number,
+                    "skipped policy",
+                    "",
+                    "is refused by --deny-registry",
+                )?;
+            }
+            None => {
+                let words = "is none that --allow-registry names";
+                checked.row(number, "skipped policy", "", words)?;
+            }
+        }
+    }
+    checked.assert_all_right(count);
     Ok(())
 }

@@ -117,6 +117,8 @@ impl Registries {
         let settings = json!({"registries": [
             {"host": self.address("stranger"), "timeout": "30s"},
             {"host": self.address("impostor"), "ca_bundle": self.other.authority()},
+            {"host": self.address("insecure"), "insecure": true},
+            {"host": self.address("no-helper"), "ca_bundle": bundle, "credentials": [{"helper": "absent"}]},
             {"host": self.address("files"), "ca_bundle": bundle, "credentials": [files("operator-files")?]},
             {"host": self.address("config"), "ca_bundle": bundle, "credentials": [operator]},
             {"host": self.address("helper"), "ca_bundle": bundle, "credentials": [{"helper": "good"}]},

@@ -108,6 +108,7 @@ const KEYS: &[Line] = &[
     ("amber", "private/keys/v1", "v1", "ok", "amber", ALONE),
     ("amber", "private/keys/v2", "v2", "ok", "amber", ALONE),
     ("amber", "private/keys/http", "http", "ok", "amber", ALONE),
+    ("amber", "private/keys/slash", "slash", "ok", "amber", ALONE),
     (
         "amber",
         "private/keys/https-path",
@@ -578,6 +579,15 @@ const OPERATOR: &[Line] = &[
         "operator-helper",
         ALONE,
     ),
+    (
+        "fern",
+        "no-helper/app",
+        "",
+        "failed unauthorized",
+        "-",
+        "; the credential helper absent could not be started: is it on PATH?",
+    ),
+    ("fern", "no-helper/before", "all", "ok", "fern", ALONE),
     // The tenant's before the operator's Docker configuration, after the operator's settings.
     ("fern", "docker/before", "all", "ok", "fern", ALONE),
     ("fern", "files/before", "all", "ok", "operator-files", ALONE),
@@ -675,6 +685,7 @@ const PLACES: &[Line] = &[
         "-",
         "{impostor} has no certificate that is trusted here",
     ),
+    ("fern", "insecure/app", "all", "ok", "fern", ALONE),
     (
         "fern",
         "denied/app",
@@ -785,6 +796,32 @@ const MIRRORS: &[Line] = &[
         "fern",
         ALONE,
     ),
+];
+
+/// What comes out of places of two namespaces where pull secrets are nobody's business, and nothing but
+/// these places is allowed.
+pub(crate) const WITHOUT_SECRETS: &[(&str, &str, &str)] = &[
+    ("files/app", "ok", "operator-files"),
+    ("files/before", "ok", "operator-files"),
+    ("docker/app", "ok", "operator-docker"),
+    ("docker/before", "ok", "operator-docker"),
+    ("mirrored/hub/only-there", "ok via near", "near:-"),
+    ("mirrored/locked/theirs", "failed unauthorized", "cache:- -"),
+    ("mirrored/locked/both", "failed unauthorized", "cache:- -"),
+    ("mirrored/both/far", "ok via far", "near:- far:-"),
+    ("mirrored/locked/origin", "failed unauthorized", "cache:- -"),
+    ("mirrored/both/near", "ok via near", "near:-"),
+    (
+        "mirrored/both/origin",
+        "failed unauthorized",
+        "near:- far:- -",
+    ),
+    (
+        "mirrored/both/nowhere?",
+        "failed unauthorized",
+        "near:- far:- -",
+    ),
+    ("mirrored/elsewhere/app", "failed unauthorized", "-"),
 ];
 
 /// All of them.
