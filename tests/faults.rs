@@ -1,5 +1,13 @@
 //! Thirty images that go wrong, each in its own way, in one run of 300 with the real crane: each is a row
 //! of the right kind, the others lose nothing, and time and memory stay near those of a good night.
+//!
+//! The longest single wait is that for a registry which answers 429 for ever: four times crane's three
+//! attempts, with pauses, 20 to 28 s.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "the figures are what a reader of the log looks for"
+)]
 
 mod fixtures;
 mod harness;

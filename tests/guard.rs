@@ -17,11 +17,11 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use harness::bad_registry::{BadRegistry, Fault, PING, blob_path, manifest_path};
+use harness::bad_registry::{BadRegistry, Fault, PING, manifest_path};
 use harness::recorder::Recorder;
 use harness::running::{Ended, Running, processes_with, until};
 use harness::tls::{Certificate, Front};
-use harness::{Result, Row, crane, rows, snapshot_of, snapshot_with};
+use harness::{Result, crane, rows, snapshot_with};
 use rustix::process::Signal;
 use serde_json::json;
 use site::{BOUND, Expected, OK, Part, Site, as_in_cluster, debian, run};

@@ -1,6 +1,11 @@
 //! The binary, the real crane, and registries that limit what they give: requests a second, manifests a
 //! night. And nights that end too early: what they did is reported, and the next night goes on.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "the figures are what a reader of the log looks for"
+)]
+
 mod fixtures;
 mod harness;
 #[path = "harness/site.rs"]
