@@ -95,6 +95,12 @@ pub(super) fn guarded(registry: &str, verdict: &Verdict, stderr: &str) -> Inspec
             InspectError::new(ErrorKind::Policy, refusal.sentence(registry))
         }
         Verdict::TooMuch => of_kind(ErrorKind::Policy),
+        Verdict::Endless => {
+            let message = format!(
+                "{registry} leads round in circles: ask its operator where it redirects to"
+            );
+            InspectError::new(ErrorKind::Invalid, message)
+        }
         Verdict::NoSuchHost(host) | Verdict::Unreachable(host) => {
             let own = Pass::new(registry, 0).is_ok_and(|own| own.registry.host == host.host);
             // Its second try may reach nobody who speaks plain HTTP.
@@ -378,6 +384,12 @@ mod tests {
                 "Bad Gateway",
                 ErrorKind::Network,
                 "r leads to cdn.example:443, which could not be reached",
+            ),
+            (
+                Verdict::Endless,
+                "unexpected EOF",
+                ErrorKind::Invalid,
+                "round in circles",
             ),
             (
                 Verdict::TooMuch,
