@@ -112,6 +112,7 @@ impl Registries {
             mirror("both", "far", "b"),
             mirror("down", "down", "any"),
             mirror("locked", "cache", "box"),
+            mirror("banned", "denied", "box"),
         ]);
         let bundle = self.private.authority();
         let settings = json!({"registries": [

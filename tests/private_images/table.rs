@@ -29,6 +29,10 @@ pub(crate) const ELSEWHERE: &[(&str, &[&str])] = &[
     ),
     ("mirrored/both/far", &["far/b/far", "mirrored/both/far"]),
     ("mirrored/locked/theirs", &["cache/box/theirs"]),
+    (
+        "mirrored/banned/app",
+        &["denied/box/app", "mirrored/banned/app"],
+    ),
 ];
 
 const UNKNOWN: &str = "wants other credentials";
@@ -796,6 +800,8 @@ const MIRRORS: &[Line] = &[
         "fern",
         ALONE,
     ),
+    // Refused is refused, also as a mirror.
+    ("fern", "mirrored/banned/app", "origin", "ok", "fern", ALONE),
 ];
 
 /// What comes out of places of two namespaces where pull secrets are nobody's business, and nothing but
@@ -822,6 +828,7 @@ pub(crate) const WITHOUT_SECRETS: &[(&str, &str, &str)] = &[
         "near:- far:- -",
     ),
     ("mirrored/elsewhere/app", "failed unauthorized", "-"),
+    ("mirrored/banned/app", "failed unauthorized", "denied:- -"),
 ];
 
 /// All of them.
