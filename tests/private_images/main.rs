@@ -398,7 +398,7 @@ fn private_images_of_six_namespaces_come_out_as_the_table_says() -> Result {
                 checked.row(number, outcome, tried, "")?;
             }
             Some((_, outcome, tried)) => {
-                checked.row(number, outcome, tried, "wants other credentials")?
+                checked.row(number, outcome, tried, "wants other credentials")?;
             }
             None if case.image.starts_with("mirrored/down/") => {
                 checked.row(
