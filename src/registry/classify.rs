@@ -157,7 +157,7 @@ fn sentence(kind: ErrorKind, registry: &str) -> String {
         ),
         ErrorKind::Tls => {
             format!(
-                "{registry} has no certificate that is trusted here: add its CA with SSL_CERT_FILE, or mend it"
+                "{registry} has no certificate that is trusted here: add its CA with ca_bundle in --registries or SSL_CERT_FILE, or mend it"
             )
         }
         ErrorKind::Unsupported => format!(

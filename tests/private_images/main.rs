@@ -79,6 +79,28 @@ impl Image {
     }
 }
 
+/// Pushes what is to be there, two at once.
+fn push_all<'a>(
+    registries: &Registries,
+    all: impl Iterator<Item = (&'a Case, &'a Image)>,
+) -> Result {
+    let mut seen = BTreeSet::new();
+    let wanted =
+        all.filter(|(case, image)| !case.image.ends_with('?') && seen.insert(image.built.digest()));
+    let wanted: Vec<_> = wanted.map(|(_, image)| image).collect();
+    let push = |images: &[&Image]| -> std::result::Result<(), String> {
+        let mut images = images.iter();
+        images.try_for_each(|image| image.push(registries).map_err(|error| error.to_string()))
+    };
+    let (first, second) = wanted.split_at(wanted.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| push(first));
+        push(second)?;
+        other.join().map_err(|_| "a thread failed")?
+    })?;
+    Ok(())
+}
+
 /// Registries, a cluster with a pod for each case, and a place for runs.
 struct Site {
     registries: Registries,
@@ -99,11 +121,8 @@ impl Site {
         let images = cases.iter().enumerate();
         let images = images.map(|(number, case)| Image::of(number, case.image));
         let images = images.collect::<Result<Vec<_>>>()?;
-        let mut pushed = BTreeSet::new();
+        push_all(&registries, cases.iter().zip(&images))?;
         for (number, (case, image)) in cases.iter().zip(&images).enumerate() {
-            if !case.image.ends_with('?') && pushed.insert(image.built.digest()) {
-                image.push(&registries)?;
-            }
             let repository = format!("{}/{}", registries.address(image.place), image.path);
             let reference = if case.image.ends_with('@') {
                 format!("{repository}@{}", image.built.digest())
@@ -379,7 +398,7 @@ fn private_images_of_six_namespaces_come_out_as_the_table_says() -> Result {
                 checked.row(number, outcome, tried, "")?;
             }
             Some((_, outcome, tried)) => {
-                checked.row(number, outcome, tried, "wants other credentials")?
+                checked.row(number, outcome, tried, "wants other credentials")?;
             }
             None if case.image.starts_with("mirrored/down/") => {
                 checked.row(

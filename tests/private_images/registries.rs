@@ -28,6 +28,8 @@ pub(crate) const OPERATORS: [&str; 4] = [
 /// All of them, running.
 pub(crate) struct Registries {
     private: DockerRegistry,
+    /// crane for the private one.
+    pusher: PathBuf,
     open: Registry,
     near: Registry,
     far: Registry,
@@ -42,8 +44,10 @@ impl Registries {
             .chain(NAMESPACES)
             .chain(OPERATORS)
             .collect();
+        let private = DockerRegistry::start(&users)?;
         Ok(Self {
-            private: DockerRegistry::start(&users)?,
+            pusher: private.crane_as(PUSHER)?,
+            private,
             open: Registry::start()?,
             near: Registry::start()?,
             far: Registry::start()?,
@@ -73,7 +77,7 @@ impl Registries {
     pub(crate) fn push(&self, place: &str, rest: &str, image: &Built) -> Result {
         let (server, crane) = match place {
             "open" | "near" | "far" => (self.address(place), crane()?),
-            _ => (self.private.address.clone(), self.private.crane_as(PUSHER)?),
+            _ => (self.private.address.clone(), self.pusher.clone()),
         };
         let reference = format!("{server}/{rest}");
         crate::fixtures::registry::push(image, &crane, &reference)?;
@@ -112,6 +116,7 @@ impl Registries {
             mirror("both", "far", "b"),
             mirror("down", "down", "any"),
             mirror("locked", "cache", "box"),
+            mirror("banned", "denied", "box"),
         ]);
         let bundle = self.private.authority();
         let settings = json!({"registries": [
