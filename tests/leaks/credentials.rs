@@ -205,14 +205,7 @@ fn what_lies_around_is_used_for_nothing() -> Result {
     let folder = outside.site.folder.path().to_owned();
     let elsewhere =
         |name: &str| json!({"auths": {format!("{name}.example"): auth(name)}}).to_string();
-    for name in [
-        "auth-config",
-        "auth-file",
-        "podman",
-        "home",
-        "headers",
-        "crane-helper",
-    ] {
+    for name in ["auth-config", "auth-file", "podman", "home", "headers"] {
         outside.registry(name, None, OK)?;
     }
     // Of two places, the one that the operator named is the one that counts.

@@ -134,14 +134,18 @@ impl Outside {
         command.env("IMAGE_CENSUS_LOG_LEVEL", "trace");
     }
 
+    /// Who led crane to a host, by what was said or by the host's own name.
+    fn scenario_of<'a>(&'a self, host: &'a str) -> &'a str {
+        let label = host.split('.').next().unwrap_or_default();
+        self.never.get(host).map_or(label, |name| name)
+    }
+
     /// Fails with all that is wrong, each with its scenario.
     pub(crate) fn expect_no_leak(&self, ended: &Ended) -> Result {
         let mut wrong = self.site.wrong_rows()?;
-        for host in self.world.asked() {
-            if self.known.contains(&host) {
-                continue;
-            }
-            let name = self.never.get(&host).map_or("?", |name| name);
+        let asked: BTreeSet<_> = self.world.asked().into_iter().collect();
+        for host in asked.difference(&self.known) {
+            let name = self.scenario_of(host);
             wrong.push(format!("{name}: {host} was asked for"));
         }
         for (place, text) in [
