@@ -43,10 +43,14 @@ const SHAPES: &[(&str, ErrorKind)] = &[
     ("UNKNOWN: ", ErrorKind::Network),
     ("UNAVAILABLE", ErrorKind::Network),
     ("panic: ", ErrorKind::Internal),
+    (TOKEN_IN_CLEAR, ErrorKind::Policy),
     (INNER[0], ErrorKind::Policy),
     (INNER[1], ErrorKind::Policy),
     (INNER[2], ErrorKind::Policy),
 ];
+
+/// What crane says where a registry with TLS wants a token to be asked for without.
+const TOKEN_IN_CLEAR: &str = "realm scheme ";
 
 /// What crane says where a redirect or a realm leads to an inner address that it refuses by itself, and
 /// where the kernel has kept it from connecting past the guard.
@@ -67,6 +71,12 @@ const FALLBACKS: &[(&str, ErrorKind)] = &[
 /// The kind of a failure that crane reports, with our own sentence.
 pub fn classify(registry: &str, stderr: &str) -> InspectError {
     let (shape, kind) = shape(stderr).unwrap_or(("", ErrorKind::Internal));
+    if shape == TOKEN_IN_CLEAR {
+        let message = format!(
+            "{registry} asks for a token without TLS, which nobody was asked for: ask its operator for a token service with a certificate"
+        );
+        return InspectError::new(kind, message);
+    }
     if INNER.contains(&shape) {
         let message = format!(
             "{registry} leads to an inner address, which was not asked: ask its operator where it redirects to"
@@ -249,6 +259,10 @@ mod tests {
             ),
             (
                 "Error: Get \"http://10.0.0.1/\": SSRF protection: redirect from \"r\" to private/link-local host \"10.0.0.1\" denied",
+                ErrorKind::Policy,
+            ),
+            (
+                "Error: realm scheme \"http\" not allowed for a secure registry; use https",
                 ErrorKind::Policy,
             ),
             (

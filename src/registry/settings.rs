@@ -60,7 +60,8 @@ pub struct RegistryEntry {
     pub manifests_per_run: Option<u64>,
     /// Hosts that may be asked for a token, with the credential.
     pub token_hosts: Vec<HostPattern>,
-    /// Hosts that blobs may be fetched from, without it.
+    /// Hosts that blobs may be fetched from. crane sends no credential there by itself; the guard cannot
+    /// see what is asked for within TLS, so that a registry could name one of them for its tokens.
     pub blob_hosts: Vec<HostPattern>,
     /// In the order in which they are tried.
     pub credentials: Vec<OperatorCredential>,

@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     },
     /// Answers the content with one more header line.
     Header(&'static str),
+    /// Refuses, and repeats all that it was told.
+    Echo,
 }
 
 impl Fault {
@@ -116,6 +118,7 @@ struct State {
     connections: Mutex<Vec<TcpStream>>,
     hanging: AtomicUsize,
     credentials: AtomicUsize,
+    heads: Mutex<Vec<String>>,
     ended: AtomicBool,
 }
 
@@ -220,6 +223,11 @@ impl BadRegistry {
         self.state.credentials.load(Ordering::SeqCst)
     }
 
+    /// The lines of each request up to its body, in the order in which they came.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        lock(&self.state.heads).clone()
+    }
+
     /// The port alone, for another name of this machine.
     pub(crate) fn port(&self) -> &str {
         self.address.rsplit(':').next().unwrap_or_default()
@@ -276,17 +284,20 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
         let path = path.split('?').next().unwrap_or_default();
         let fault = lock(&state.faults).get(path).cloned();
         // Closing a connection whose input was not read is what resets it.
+        let mut head = line.clone();
         if !matches!(fault, Some(Fault::Reset)) {
             loop {
-                let header = read_line(stream)?.to_ascii_lowercase();
-                if header.starts_with("authorization:") {
+                let header = read_line(stream)?;
+                if header.to_ascii_lowercase().starts_with("authorization:") {
                     state.credentials.fetch_add(1, Ordering::SeqCst);
                 }
                 if header.is_empty() {
                     break;
                 }
+                head = head + "\n" + &header;
             }
         }
+        lock(&state.heads).push(head.clone());
         let refused = is_too_many(state);
         let at = Instant::now();
         lock(&state.accesses).push(Access { at, refused });
@@ -304,6 +315,7 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
         }
         let content = lock(&state.contents).get(path).cloned();
         match fault {
+            Some(Fault::Echo) => return echo(stream, &head),
             Some(fault) => return misbehave(stream, state, path, fault, content),
             None => stream.write_all(&good_answer(method, path, content))?,
         }
@@ -445,12 +457,23 @@ fn misbehave(
             stream.write_all(head.as_bytes())?;
             stream.write_all(&body)
         }
+        Fault::Echo => Ok(()),
         Fault::Header(line) => {
             let line = format!("{line}\r\n");
             stream.write_all(&head(path, media_type, Some(bytes.len()), &line))?;
             stream.write_all(bytes)
         }
     }
+}
+
+/// An error document that holds a request.
+fn echo(mut stream: &TcpStream, head: &str) -> io::Result<()> {
+    let errors = serde_json::json!({"errors": [{"code": "DENIED", "message": head}]}).to_string();
+    let length = errors.len();
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{errors}"
+    );
+    stream.write_all(answer.as_bytes())
 }
 
 /// Waits until the client gives up.

@@ -68,7 +68,20 @@ impl Site {
         digest: &str,
         expected: Expected,
     ) {
-        let container = Container::new("app", &format!("{registry}/{name}:1")).running(digest);
+        let image = format!("{registry}/{name}:1");
+        self.pod_of(namespace, name, &image, digest, expected);
+    }
+
+    /// The same with an image of one's choice.
+    pub(crate) fn pod_of(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        image: &str,
+        digest: &str,
+        expected: Expected,
+    ) {
+        let container = Container::new("app", image).running(digest);
         let pod = Pod::new(namespace, Workload::deployment(name, 1), 0);
         self.pods.push(pod.container(container));
         self.cases.insert(name.to_owned(), expected);
@@ -137,6 +150,13 @@ impl Site {
     }
 
     pub(crate) fn compare(&self) -> Result {
+        let wrong = self.wrong_rows()?;
+        assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+        Ok(())
+    }
+
+    /// What is wrong with the rows, by name.
+    pub(crate) fn wrong_rows(&self) -> Result<Vec<String>> {
         let by_name = |row: Row| (row["workload_name"].clone(), row);
         let rows: BTreeMap<_, _> = rows(&self.store())?.into_iter().map(by_name).collect();
         let mut wrong = Vec::new();
@@ -150,8 +170,7 @@ impl Site {
                 ));
             }
         }
-        assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
-        Ok(())
+        Ok(wrong)
     }
 }
 

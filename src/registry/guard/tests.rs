@@ -303,14 +303,9 @@ async fn bytes_are_counted_and_capped_and_end_with_the_process() -> Result {
 
     let endless = ticket(&guard, &to)?;
     let much = vec![b'x'; 1 << 20];
-    send(
-        &guard,
-        &endless.credential,
-        &connect_head(&to),
-        &much,
-        NEVER,
-    )
-    .await?;
+    // The connection is gone in the middle of it.
+    let head = connect_head(&to);
+    let _ = send(&guard, &endless.credential, &head, &much, NEVER).await;
     assert_eq!(endless.verdict(), Some(Verdict::Endless));
     assert!(endless.bytes() < 400_000, "{}", endless.bytes());
 
