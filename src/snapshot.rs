@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::image::Platform;
+use crate::image::{Platform, without_user_info};
 use crate::pod::{ContainerSpec, ContainerStatus, Metadata, Node, Pod, PodSpec};
 use crate::report::{ContainerType, PlatformSource, Scope};
 
@@ -233,7 +233,9 @@ impl SnapshotBuilder {
         ContainerRecord {
             container_type,
             container: self.text(&container.name),
-            image: self.text(container.image.as_deref().unwrap_or_default()),
+            image: self.text(&without_user_info(
+                container.image.as_deref().unwrap_or_default(),
+            )),
             image_id: image_id.map(|id| self.text(id)),
             ..template.clone()
         }

@@ -326,7 +326,8 @@ fn run(image: &Built, answer: Answer, registry: &Registry, strict: bool) -> Resu
     let mut command = snapshot_of(&pods, &store)?;
     command.args(strict.then_some("--strict"));
     let running = Running::start(&mut command)?;
-    let (ended, kib, crane_kib) = running.wait_and_measure_with(BOUND, &registry.address)?;
+    let (ended, memory) = running.wait_and_measure_all(BOUND)?;
+    let (kib, crane_kib) = (memory.program, memory.child);
     assert_no_process_with(&registry.address)?;
     // An image that could not be inspected is a row and no failure, unless one asks for that.
     let code = if strict && answer.status != "ok" {

@@ -110,7 +110,8 @@ fn registry_settings(arguments: &RegistryArgs) -> Result<Arc<RegistrySettings>, 
     let settings = settings
         .transpose()
         .map_err(|error| UsageError::caused_by(&error))?;
-    Ok(Arc::new(settings.unwrap_or_default()))
+    let settings = settings.unwrap_or_default();
+    Ok(Arc::new(settings.without(&arguments.deny_registry)))
 }
 
 /// Whose credentials are tried. What files hold is looked at now, and read when it is used.

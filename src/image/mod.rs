@@ -11,4 +11,4 @@ mod reference;
 pub use digest::{Digest, DigestError, Sha256Writer};
 pub use image_id::RunningImage;
 pub use platform::{Platform, PlatformError};
-pub use reference::{ImageReference, ReferenceError, Repository};
+pub use reference::{ImageReference, ReferenceError, Repository, without_user_info};

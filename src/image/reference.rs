@@ -6,6 +6,7 @@
 //! that container runtimes use, narrowed to host names and *canonical* addresses: `127.1`, `0x7f.1`
 //! and `017700000001` are other spellings of an address that a later check would not recognise.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -61,6 +62,20 @@ pub enum ReferenceError {
     /// The digest cannot be read.
     #[error("the digest cannot be used: {0}")]
     Digest(DigestError),
+}
+
+/// A reference for a report. One that is none may hold a password, as URLs do: `user:password@host/a`.
+pub fn without_user_info(text: &str) -> Cow<'_, str> {
+    const DIGESTS: [&str; 3] = ["sha256:", "sha512:", "md5:"];
+    match text.rsplit_once('@') {
+        Some((before, rest))
+            if !DIGESTS.iter().any(|name| rest.starts_with(name))
+                && (before.contains(':') || (!before.is_empty() && rest.contains('/'))) =>
+        {
+            format!("***@{rest}").into()
+        }
+        _ => text.into(),
+    }
 }
 
 impl FromStr for ImageReference {
@@ -341,5 +356,26 @@ mod tests {
         assert_eq!(long.parse::<ImageReference>(), Err(Repository));
         let tag = format!("a:{}", "x".repeat(129));
         assert_eq!(tag.parse::<ImageReference>(), Err(Tag));
+    }
+
+    #[test]
+    fn a_password_in_a_reference_is_not_shown() {
+        for (text, expected) in [
+            ("user:pass@host.example/a:1", "***@host.example/a:1"),
+            (
+                "https://user:pass@host.example:5000/a",
+                "***@host.example:5000/a",
+            ),
+            ("user:p@ss@host.example", "***@host.example"),
+            ("user:p/w@host.example/a", "***@host.example/a"),
+            ("token@host.example/a", "***@host.example/a"),
+            ("host.example/a:1@sha256:00", "host.example/a:1@sha256:00"),
+            ("nginx@sha512:00", "nginx@sha512:00"),
+            ("host.example/a@", "host.example/a@"),
+            ("@SUM(A1)", "@SUM(A1)"),
+            ("host.example:5000/a:1", "host.example:5000/a:1"),
+        ] {
+            assert_eq!(without_user_info(text), expected, "{text}");
+        }
     }
 }

@@ -43,10 +43,14 @@ const SHAPES: &[(&str, ErrorKind)] = &[
     ("UNKNOWN: ", ErrorKind::Network),
     ("UNAVAILABLE", ErrorKind::Network),
     ("panic: ", ErrorKind::Internal),
+    (TOKEN_IN_CLEAR, ErrorKind::Policy),
     (INNER[0], ErrorKind::Policy),
     (INNER[1], ErrorKind::Policy),
     (INNER[2], ErrorKind::Policy),
 ];
+
+/// What crane says where a registry with TLS wants a token to be asked for without.
+const TOKEN_IN_CLEAR: &str = "realm scheme ";
 
 /// What crane says where a redirect or a realm leads to an inner address that it refuses by itself, and
 /// where the kernel has kept it from connecting past the guard.
@@ -67,6 +71,12 @@ const FALLBACKS: &[(&str, ErrorKind)] = &[
 /// The kind of a failure that crane reports, with our own sentence.
 pub fn classify(registry: &str, stderr: &str) -> InspectError {
     let (shape, kind) = shape(stderr).unwrap_or(("", ErrorKind::Internal));
+    if shape == TOKEN_IN_CLEAR {
+        let message = format!(
+            "{registry} asks for a token without TLS, which nobody was asked for: ask its operator for a token service with a certificate"
+        );
+        return InspectError::new(kind, message);
+    }
     if INNER.contains(&shape) {
         let message = format!(
             "{registry} leads to an inner address, which was not asked: ask its operator where it redirects to"
@@ -95,8 +105,18 @@ pub(super) fn guarded(registry: &str, verdict: &Verdict, stderr: &str) -> Inspec
             InspectError::new(ErrorKind::Policy, refusal.sentence(registry))
         }
         Verdict::TooMuch => of_kind(ErrorKind::Policy),
+        Verdict::Endless => {
+            let message = format!(
+                "{registry} leads round in circles: ask its operator where it redirects to"
+            );
+            InspectError::new(ErrorKind::Invalid, message)
+        }
         Verdict::NoSuchHost(host) | Verdict::Unreachable(host) => {
             let own = Pass::new(registry, 0).is_ok_and(|own| own.registry.host == host.host);
+            // Its second try may reach nobody who speaks plain HTTP.
+            if own && is_tls() {
+                return of_kind(ErrorKind::Tls);
+            }
             if own {
                 return of_kind(ErrorKind::Network);
             }
@@ -147,7 +167,7 @@ fn sentence(kind: ErrorKind, registry: &str) -> String {
         ),
         ErrorKind::Tls => {
             format!(
-                "{registry} has no certificate that is trusted here: add its CA with SSL_CERT_FILE, or mend it"
+                "{registry} has no certificate that is trusted here: add its CA with ca_bundle in --registries or SSL_CERT_FILE, or mend it"
             )
         }
         ErrorKind::Unsupported => format!(
@@ -242,6 +262,10 @@ mod tests {
                 ErrorKind::Policy,
             ),
             (
+                "Error: realm scheme \"http\" not allowed for a secure registry; use https",
+                ErrorKind::Policy,
+            ),
+            (
                 "Error: GET https://r: DENIED: SSRF protection: redirect secret",
                 ErrorKind::Denied,
             ),
@@ -250,6 +274,90 @@ mod tests {
             let error = classify("r", stderr);
             assert_eq!(error.kind, expected, "{stderr}");
             assert!(!error.message.contains("secret"), "{}", error.message);
+        }
+    }
+
+    /// As crane 0.22.1 said it to each fault of `tests/faults.rs`, with shorter names and digests.
+    #[test]
+    fn what_the_real_crane_said_to_each_fault_has_its_kind() {
+        for (fault, stderr, expected) in [
+            (
+                "wrong password, no credentials",
+                "Error: fetching manifest r/a@sha256:x: GET https://r/v2/a/manifests/sha256:x: UNAUTHORIZED: authentication required; [map[Action:pull Class: Name:a Type:repository]]",
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "missing tag, without credentials",
+                "2026/11/25 14:52:56 HEAD request failed, falling back on GET: HEAD https://r/v2/a/manifests/2: unexpected status code 401 Unauthorized (HEAD responses have no body, use GET for details)\nError: GET https://r/v2/a/manifests/2: UNAUTHORIZED: authentication required; [map[Action:pull Class: Name:a Type:repository]]",
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "missing tag",
+                "2026/11/25 14:52:56 HEAD request failed, falling back on GET: HEAD https://r/v2/a/manifests/2: unexpected status code 404 Not Found (HEAD responses have no body, use GET for details)\nError: GET https://r/v2/a/manifests/2: MANIFEST_UNKNOWN: manifest unknown; map[Tag:2]",
+                ErrorKind::NotFound,
+            ),
+            (
+                "missing repository, missing digest",
+                "Error: fetching manifest r/a@sha256:x: GET https://r/v2/a/manifests/sha256:x: MANIFEST_UNKNOWN: manifest unknown; map[Name:a Revision:sha256:x]",
+                ErrorKind::NotFound,
+            ),
+            (
+                "denied",
+                "Error: fetching manifest r/a@sha256:x: GET http://r/v2/a/manifests/sha256:x: DENIED: no",
+                ErrorKind::Denied,
+            ),
+            (
+                "429",
+                "2026/11/25 14:52:56 retrying GET http://r/v2/a/manifests/sha256:x: TOOMANYREQUESTS: no\nError: fetching manifest r/a@sha256:x: GET http://r/v2/a/manifests/sha256:x: TOOMANYREQUESTS: no",
+                ErrorKind::RateLimited,
+            ),
+            (
+                "500",
+                "2026/11/25 14:52:56 retrying GET http://r/v2/a/manifests/sha256:x: UNKNOWN: no\nError: fetching manifest r/a@sha256:x: GET http://r/v2/a/manifests/sha256:x: UNKNOWN: no",
+                ErrorKind::Network,
+            ),
+            (
+                "502 with a page",
+                "2026/11/25 14:52:57 retrying GET http://r/v2/: unexpected status code 502 Bad Gateway: <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>\nError: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client; GET http://r/v2/: unexpected status code 502 Bad Gateway: <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
+                ErrorKind::Network,
+            ),
+            (
+                "truncated blob",
+                "Error: copying blob r/a@sha256:x: unexpected EOF",
+                ErrorKind::Network,
+            ),
+            (
+                "wrong digest",
+                "Error: copying blob r/a@sha256:x: error verifying sha256 checksum after reading 359 bytes; got \"sha256:y\", want \"sha256:x\"",
+                ErrorKind::Invalid,
+            ),
+            (
+                "unknown CA",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of \"x509: invalid signature: parent certificate cannot sign this kind of certificate\" while trying to verify candidate authority certificate \"test\")",
+                ErrorKind::Tls,
+            ),
+            (
+                "expired certificate",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-25T14:52:56Z is after 2024-02-01T00:00:00Z",
+                ErrorKind::Tls,
+            ),
+            (
+                "wrong name",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate is valid for other.localhost, not r",
+                ErrorKind::Tls,
+            ),
+            (
+                "HTTP for HTTPS",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client",
+                ErrorKind::Tls,
+            ),
+            (
+                "panic",
+                "panic: runtime error: slice bounds out of range [:-1]\n\ngoroutine 1 [running]:\ngithub.com/google/go-containerregistry/cmd/crane/cmd.(*warnTransport).RoundTrip(0x18c1cc1ac760, 0x487d8c?)",
+                ErrorKind::Internal,
+            ),
+        ] {
+            assert_eq!(classify("r", stderr).kind, expected, "{fault}");
         }
     }
 
@@ -280,10 +388,22 @@ mod tests {
                 "r could not be reached",
             ),
             (
+                Verdict::Unreachable(host("r:443")?),
+                "Error: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: secret; GET http://r/v2/: unexpected status code 502 Bad Gateway",
+                ErrorKind::Tls,
+                "certificate",
+            ),
+            (
                 Verdict::NoSuchHost(host("cdn.example:443")?),
                 "Bad Gateway",
                 ErrorKind::Network,
                 "r leads to cdn.example:443, which could not be reached",
+            ),
+            (
+                Verdict::Endless,
+                "unexpected EOF",
+                ErrorKind::Invalid,
+                "round in circles",
             ),
             (
                 Verdict::TooMuch,

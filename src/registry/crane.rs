@@ -229,6 +229,8 @@ impl Crane {
         let pass = self.pass(task)?;
         let mut before = None;
         loop {
+            // Before the leave: those who wait with one in their hand would come in a heap.
+            let _slot = self.unless_over(task.access.permit()).await?;
             let leave = self.leave(task, before).await?;
             let (result, sign) = self.attempt(task, &pass, read.clone()).await;
             let (error, now) = (result.as_ref().err(), Instant::now());
@@ -273,6 +275,15 @@ impl Crane {
         }
     }
 
+    /// Waits for a permit. After the end no crane is started, though the ended ones leave theirs.
+    async fn unless_over<T>(&self, permit: impl Future<Output = T>) -> Result<T, InspectError> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(over()),
+            permit = permit => Ok(permit),
+        }
+    }
+
     /// Runs crane once, with a way through the guard and a credential that end with it.
     async fn attempt<T: Send + 'static>(
         &self,
@@ -281,14 +292,7 @@ impl Crane {
         read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
     ) -> (Result<Outcome<T>, InspectError>, Sign) {
         let failed = |error| (Err(error), Sign::Unknown);
-        let permits = async { (task.access.permit().await, self.permits.acquire().await) };
-        let permits = tokio::select! {
-            // After the end no crane is started, though the ended ones leave their permits.
-            biased;
-            () = self.stop.cancelled() => None,
-            permits = permits => Some(permits),
-        };
-        let Some(_permits) = permits else {
+        let Ok(_permit) = self.unless_over(self.permits.acquire()).await else {
             return failed(over());
         };
         let ran = async {

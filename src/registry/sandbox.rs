@@ -85,6 +85,7 @@ fn confine(ports: &[u16]) -> io::Result<()> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     /// A shell that tries to connect, as bash can by itself.
     async fn connects(port: u16, confinement: Confinement) -> io::Result<bool> {
@@ -97,8 +98,12 @@ mod tests {
     #[tokio::test]
     async fn a_confined_process_connects_to_its_ports_only() -> io::Result<()> {
         if !is_possible() {
-            // Nothing to test, and the program says so when it matters.
-            return Ok(());
+            let why = "not tested: this kernel has no Landlock of Linux 6.7";
+            // Nobody would miss a part that never runs in CI.
+            if std::env::var_os("CI").is_some() {
+                return Err(io::Error::other(why));
+            }
+            return writeln!(io::stderr(), "{why}");
         }
         let listen = || std::net::TcpListener::bind("127.0.0.1:0");
         let listeners = [listen()?, listen()?, listen()?];

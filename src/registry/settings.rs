@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::credentials::{Author, Credential, DockerConfig, MAX_CONFIG_BYTES, is_helper};
 use super::guard::HostPattern;
-use super::pattern::RegistryPattern;
+use super::pattern::{AllowedRegistries, RegistryPattern};
 use super::source::Pull;
 use crate::image::{ImageReference, Repository};
 
@@ -35,6 +35,8 @@ const MAX_ITEMS: usize = 1_000;
 #[derive(Debug, Default)]
 pub struct RegistrySettings {
     registries: Vec<RegistryEntry>,
+    /// What is not asked even as a mirror.
+    refused: AllowedRegistries,
 }
 
 /// What is special about some registries.
@@ -58,7 +60,8 @@ pub struct RegistryEntry {
     pub manifests_per_run: Option<u64>,
     /// Hosts that may be asked for a token, with the credential.
     pub token_hosts: Vec<HostPattern>,
-    /// Hosts that blobs may be fetched from, without it.
+    /// Hosts that blobs may be fetched from. crane sends no credential there by itself; the guard cannot
+    /// see what is asked for within TLS, so that a registry could name one of them for its tokens.
     pub blob_hosts: Vec<HostPattern>,
     /// In the order in which they are tried.
     pub credentials: Vec<OperatorCredential>,
@@ -184,7 +187,16 @@ impl RegistrySettings {
             seen.push((host, raw.host.referenced.line()));
             registries.push(raw.entry()?);
         }
-        Ok(Self { registries })
+        Ok(Self {
+            registries,
+            refused: AllowedRegistries::default(),
+        })
+    }
+
+    /// The same without mirrors that `--deny-registry` names.
+    pub fn without(mut self, deny: &[RegistryPattern]) -> Self {
+        self.refused.deny = deny.to_vec();
+        self
     }
 
     /// What is special about a registry.
@@ -200,6 +212,7 @@ impl RegistrySettings {
         };
         let places = entry.mirrors.iter();
         let places = places.filter_map(|mirror| mirror.rewrite(pull));
+        let places = places.filter(|place| self.refused.check(place).is_ok());
         let of = |repository| Pull {
             repository,
             pullers: Arc::clone(&pull.pullers),

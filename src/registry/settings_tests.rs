@@ -133,6 +133,15 @@ fn mirrors_rewrite_whole_components_in_their_order() -> Result {
             .collect();
         assert_eq!(places, expected);
     }
+    // --deny-registry holds for mirrors, too.
+    let settings = settings.without(&["mirror.example/cache".parse()?]);
+    let image = Pull {
+        repository: repository("registry.example:5000/team/app")?,
+        pullers: Arc::default(),
+    };
+    let places = settings.mirrors_of(&image);
+    let places: Vec<_> = places.iter().map(|place| place.to_string()).collect();
+    assert_eq!(places, ["localhost:6000/team/app"]);
     // A path that no reference may have is no place.
     let mirror = Mirror {
         prefix: String::new(),

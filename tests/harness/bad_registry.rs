@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     },
     /// Answers the content with one more header line.
     Header(&'static str),
+    /// Refuses, and repeats all that it was told.
+    Echo,
 }
 
 impl Fault {
@@ -76,13 +78,20 @@ impl Fault {
     }
 }
 
-/// How many requests it takes, and what came of that.
+/// How many requests it takes.
 struct Limit {
     per_second: u32,
     /// In the second that began then.
     second: Instant,
     count: u32,
-    refused: usize,
+}
+
+/// A request, pings among them.
+#[derive(Clone, Copy)]
+pub(crate) struct Access {
+    pub(crate) at: Instant,
+    /// Whether it was answered 429.
+    pub(crate) refused: bool,
 }
 
 #[derive(Deserialize)]
@@ -102,10 +111,14 @@ struct State {
     contents: Mutex<HashMap<String, Content>>,
     faults: Mutex<HashMap<String, Fault>>,
     log: Mutex<Vec<String>>,
+    accesses: Mutex<Vec<Access>>,
+    refusals: AtomicUsize,
+    delay: Mutex<Duration>,
     limit: Mutex<Option<Limit>>,
     connections: Mutex<Vec<TcpStream>>,
     hanging: AtomicUsize,
     credentials: AtomicUsize,
+    heads: Mutex<Vec<String>>,
     ended: AtomicBool,
 }
 
@@ -119,7 +132,12 @@ pub(crate) struct BadRegistry {
 impl BadRegistry {
     /// Starts one that holds nothing.
     pub(crate) fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::start_on("127.0.0.1")
+    }
+
+    /// The same at another address of this machine.
+    pub(crate) fn start_on(address: &str) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
         let address = listener.local_addr()?.to_string();
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -165,26 +183,49 @@ impl BadRegistry {
         lock(&self.state.faults).insert(path.to_owned(), fault);
     }
 
+    /// Behaves on a path again.
+    pub(crate) fn behave(&self, path: &str) {
+        lock(&self.state.faults).remove(path);
+    }
+
     /// Answers 429 to what comes beyond so many requests in a second, pings among them.
     pub(crate) fn limit(&self, per_second: u32) {
         *lock(&self.state.limit) = Some(Limit {
             per_second,
             second: Instant::now(),
             count: 0,
-            refused: 0,
         });
     }
 
-    /// How many requests the limit has refused.
+    /// Answers 429 to so many requests from now on, whenever they come.
+    pub(crate) fn refuse(&self, requests: usize) {
+        self.state.refusals.store(requests, Ordering::SeqCst);
+    }
+
+    /// Waits so long before each answer.
+    pub(crate) fn delay(&self, time: Duration) {
+        *lock(&self.state.delay) = time;
+    }
+
+    /// All requests so far, in their order.
+    pub(crate) fn accesses(&self) -> Vec<Access> {
+        lock(&self.state.accesses).clone()
+    }
+
+    /// How many requests were answered 429.
     pub(crate) fn refused(&self) -> usize {
-        lock(&self.state.limit)
-            .as_ref()
-            .map_or(0, |limit| limit.refused)
+        let accesses = self.accesses();
+        accesses.iter().filter(|access| access.refused).count()
     }
 
     /// How many requests came with a credential.
     pub(crate) fn credentials(&self) -> usize {
         self.state.credentials.load(Ordering::SeqCst)
+    }
+
+    /// The lines of each request up to its body, in the order in which they came.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        lock(&self.state.heads).clone()
     }
 
     /// The port alone, for another name of this machine.
@@ -243,18 +284,24 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
         let path = path.split('?').next().unwrap_or_default();
         let fault = lock(&state.faults).get(path).cloned();
         // Closing a connection whose input was not read is what resets it.
+        let mut head = line.clone();
         if !matches!(fault, Some(Fault::Reset)) {
             loop {
-                let header = read_line(stream)?.to_ascii_lowercase();
-                if header.starts_with("authorization:") {
+                let header = read_line(stream)?;
+                if header.to_ascii_lowercase().starts_with("authorization:") {
                     state.credentials.fetch_add(1, Ordering::SeqCst);
                 }
                 if header.is_empty() {
                     break;
                 }
+                head = head + "\n" + &header;
             }
         }
-        if is_too_many(state) {
+        lock(&state.heads).push(head.clone());
+        let refused = is_too_many(state);
+        let at = Instant::now();
+        lock(&state.accesses).push(Access { at, refused });
+        if refused {
             let answer = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(answer)?;
             continue;
@@ -262,8 +309,13 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
         if path != PING {
             lock(&state.log).push(format!("{method} {path}"));
         }
+        let delay = *lock(&state.delay);
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
         let content = lock(&state.contents).get(path).cloned();
         match fault {
+            Some(Fault::Echo) => return echo(stream, &head),
             Some(fault) => return misbehave(stream, state, path, fault, content),
             None => stream.write_all(&good_answer(method, path, content))?,
         }
@@ -271,6 +323,14 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
 }
 
 fn is_too_many(state: &State) -> bool {
+    let one_less = |left: usize| left.checked_sub(1);
+    let refusals = &state.refusals;
+    if refusals
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+        .is_ok()
+    {
+        return true;
+    }
     let mut limit = lock(&state.limit);
     let Some(limit) = limit.as_mut() else {
         return false;
@@ -280,9 +340,7 @@ fn is_too_many(state: &State) -> bool {
         limit.count = 0;
     }
     limit.count += 1;
-    let is_too_many = limit.count > limit.per_second;
-    limit.refused += usize::from(is_too_many);
-    is_too_many
+    limit.count > limit.per_second
 }
 
 /// crane tries TLS first also on loopback. Go's servers answer so; then crane goes on without.
@@ -399,12 +457,23 @@ fn misbehave(
             stream.write_all(head.as_bytes())?;
             stream.write_all(&body)
         }
+        Fault::Echo => Ok(()),
         Fault::Header(line) => {
             let line = format!("{line}\r\n");
             stream.write_all(&head(path, media_type, Some(bytes.len()), &line))?;
             stream.write_all(bytes)
         }
     }
+}
+
+/// An error document that holds a request.
+fn echo(mut stream: &TcpStream, head: &str) -> io::Result<()> {
+    let errors = serde_json::json!({"errors": [{"code": "DENIED", "message": head}]}).to_string();
+    let length = errors.len();
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{errors}"
+    );
+    stream.write_all(answer.as_bytes())
 }
 
 /// Waits until the client gives up.

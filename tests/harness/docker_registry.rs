@@ -182,7 +182,8 @@ pub(crate) fn noting_crane(folder: &Path) -> Result<(PathBuf, PathBuf)> {
         "#!/bin/sh\n\
          if [ \"$1\" != version ]; then\n\
          file=$DOCKER_CONFIG/config.json\n\
-         printf '%s\\t%s\\t%s\\t%s\\t%s\\n' \"$1 $3\" \"$DOCKER_CONFIG\" \"$(stat -c '%a %A' \"$file\")\" \"$(stat -f -c %T \"$file\")\" \"$(cat \"$file\")\" >>'{}'\n\
+         for reference; do :; done\n\
+         printf '%s\\t%s\\t%s\\t%s\\t%s\\n' \"$1 $reference\" \"$DOCKER_CONFIG\" \"$(stat -c '%a %A' \"$file\")\" \"$(stat -f -c %T \"$file\")\" \"$(cat \"$file\")\" >>'{}'\n\
          fi\n\
          exec '{}' \"$@\"\n",
         notes.display(),

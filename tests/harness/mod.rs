@@ -25,6 +25,7 @@ pub(crate) mod running;
 pub(crate) mod runs;
 pub(crate) mod store;
 pub(crate) mod tls;
+pub(crate) mod world;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

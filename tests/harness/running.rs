@@ -74,47 +74,67 @@ impl Running {
     }
 }
 
+/// The most memory that was seen, in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// Of the program.
+    pub(crate) program: u64,
+    /// Of one of its children.
+    pub(crate) child: u64,
+    /// Of the program and its children together: each process that was alive with its own peak so far.
+    pub(crate) all: u64,
+    /// How many children were alive at once.
+    pub(crate) children: usize,
+}
+
 impl Running {
     /// Waits as [`Running::wait`] does; also the most memory that it was seen to hold, in KiB.
     pub(crate) fn wait_and_measure(self, limit: Duration) -> Result<(Ended, u64)> {
+        let (ended, memory) = self.wait_and_measure_all(limit)?;
+        Ok((ended, memory.program))
+    }
+
+    /// The same with its children.
+    pub(crate) fn wait_and_measure_all(self, limit: Duration) -> Result<(Ended, Memory)> {
         let id = self.child.id();
-        let mut most = 0;
+        let mut most = Memory::default();
         let ended = self.wait(limit, || {
-            most = most.max(peak_kib(id));
+            let children: Vec<_> = children_of(id).into_iter().map(peak_of).collect();
+            let program = peak_of(id);
+            most.program = most.program.max(program);
+            most.child = most.child.max(children.iter().copied().max().unwrap_or(0));
+            most.all = most.all.max(program + children.iter().sum::<u64>());
+            most.children = most.children.max(children.len());
             Ok(())
         })?;
         Ok((ended, most))
     }
-
-    /// The same, and the most that any other process held whose command line has `mark` in it.
-    pub(crate) fn wait_and_measure_with(
-        self,
-        limit: Duration,
-        mark: &str,
-    ) -> Result<(Ended, u64, u64)> {
-        let id = self.child.id();
-        let (mut own, mut others) = (0, 0);
-        let ended = self.wait(limit, || {
-            own = own.max(peak_kib(id));
-            for other in processes_with(mark)?
-                .into_iter()
-                .filter(|other| *other != id)
-            {
-                others = others.max(peak_kib(other));
-            }
-            Ok(())
-        })?;
-        Ok((ended, own, others))
-    }
 }
 
-/// The most resident memory that a process has held since it became this program, in KiB; none of
-/// one that has ended.
-fn peak_kib(id: u32) -> u64 {
+/// The most memory that a process has held so far, in KiB; 0 if it has ended.
+fn peak_of(id: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-    peak.unwrap_or_default()
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    kib.unwrap_or_default()
+}
+
+/// The children of a process, whichever of its threads has started them; not those that are still
+/// copies of itself, on their way to another program.
+fn children_of(id: u32) -> Vec<u32> {
+    let program = |id: u32| fs::read_link(format!("/proc/{id}/exe")).ok();
+    let own = program(id);
+    let threads = fs::read_dir(format!("/proc/{id}/task"));
+    let mut children = Vec::new();
+    for thread in threads.into_iter().flatten().flatten() {
+        let text = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children.extend(
+            text.split_whitespace()
+                .filter_map(|id| id.parse::<u32>().ok())
+                .filter(|id| program(*id) != own),
+        );
+    }
+    children
 }
 
 impl Drop for Running {

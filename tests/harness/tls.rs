@@ -1,5 +1,6 @@
 //! TLS in front of a plain server on loopback, with a certificate of one's own.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -28,13 +29,25 @@ impl Certificate {
     /// Makes one.
     pub(crate) fn new(hosts: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let names: Vec<_> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
-        let mut openssl = Command::new("openssl");
-        openssl.args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]);
-        openssl.args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=test"]);
-        openssl.args(["-addext", &format!("subjectAltName={}", names.join(","))]);
-        openssl.args(["-keyout", "key.pem", "-out", "certificate.pem"]);
+        let mut openssl = request(hosts);
+        openssl.args(["-x509", "-days", "2", "-out", "certificate.pem"]);
         succeed(openssl.current_dir(folder.path()))?;
+        Ok(Self { folder })
+    }
+
+    /// Makes one that has expired.
+    pub(crate) fn expired(hosts: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut openssl = request(hosts);
+        succeed(openssl.args(["-out", "request.pem"]).current_dir(&folder))?;
+        // Only `openssl ca` makes one whose time is over.
+        fs::write(folder.path().join("ca.conf"), CA)?;
+        fs::write(folder.path().join("index"), "")?;
+        let mut openssl = Command::new("openssl");
+        openssl.args("ca -batch -notext -config ca.conf -selfsign -keyfile key.pem".split(' '));
+        openssl.args("-startdate 20240101000000Z -enddate 20240201000000Z".split(' '));
+        openssl.args(["-in", "request.pem", "-out", "certificate.pem"]);
+        succeed(openssl.current_dir(&folder))?;
         Ok(Self { folder })
     }
 
@@ -46,6 +59,20 @@ impl Certificate {
     fn key(&self) -> PathBuf {
         self.folder.path().join("key.pem")
     }
+}
+
+/// The settings of an authority that signs what it is given.
+const CA: &str = "[ca]\ndefault_ca = own\n[own]\ndatabase = index\nnew_certs_dir = .\nrand_serial = yes\n\
+    default_md = sha256\ncopy_extensions = copy\npolicy = any\n[any]\ncommonName = supplied\n";
+
+/// `openssl req` with a new key, `key.pem`.
+fn request(hosts: &[&str]) -> Command {
+    let names: Vec<_> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-newkey", "ec", "-nodes", "-keyout", "key.pem"]);
+    openssl.args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=test"]);
+    openssl.args(["-addext", &format!("subjectAltName={}", names.join(","))]);
+    openssl
 }
 
 impl Front {

@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::fixtures::api::Api;
 use crate::fixtures::distributions;
 use crate::fixtures::images::{ImageSpec, Platform};
+use crate::fixtures::tenants::{self, CONFIG, LEGACY, account, census, names};
 use crate::harness::control_plane::ControlPlane;
 use crate::harness::docker_registry::{
     DockerRegistry, SECRET, docker_config, notes, noting_crane, password,
@@ -21,73 +20,6 @@ use crate::{Scratch, fixtures};
 
 /// Who may push everything.
 const PUSHER: &str = "pusher";
-
-fn secret(api: &Api, namespace: &str, name: &str, config: &str) -> Result {
-    let secret = json!({
-        "metadata": {"name": name},
-        "type": "kubernetes.io/dockerconfigjson",
-        "data": {".dockerconfigjson": STANDARD.encode(config)},
-    });
-    api.create(&format!("/api/v1/namespaces/{namespace}/secrets"), &secret)?;
-    Ok(())
-}
-
-/// A pod without a status, so that its tag is asked for.
-fn pod(api: &Api, namespace: &str, image: &str, more: &Value) -> Result {
-    let mut pod = json!({
-        "metadata": {"name": "app"},
-        "spec": {"containers": [{"name": "c", "image": image}]},
-    });
-    for (name, value) in more.as_object().into_iter().flatten() {
-        pod["spec"][name] = value.clone();
-    }
-    api.create(&format!("/api/v1/namespaces/{namespace}/pods"), &pod)?;
-    Ok(())
-}
-
-fn names(secrets: &[&str]) -> Value {
-    secrets.iter().map(|name| json!({"name": name})).collect()
-}
-
-/// A service account of the program's that may list pods, and get some secrets and service accounts by
-/// their names.
-fn census(api: &Api, gettable: &[(&str, &str, &[&str])]) -> Result {
-    let rbac = "/apis/rbac.authorization.k8s.io/v1";
-    api.create(
-        "/api/v1/namespaces/default/serviceaccounts",
-        &json!({"metadata": {"name": "census"}}),
-    )?;
-    let subjects = json!([{"kind": "ServiceAccount", "name": "census", "namespace": "default"}]);
-    let mut rights = vec![(
-        "cluster".to_owned(),
-        rbac.to_owned(),
-        json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}),
-    )];
-    for (namespace, resource, resource_names) in gettable {
-        let rule = json!({"apiGroups": [""], "resources": [resource], "resourceNames": resource_names, "verbs": ["get"]});
-        rights.push((
-            String::new(),
-            format!("{rbac}/namespaces/{namespace}"),
-            rule,
-        ));
-    }
-    for (number, (prefix, place, rule)) in rights.into_iter().enumerate() {
-        let metadata = json!({"name": format!("census-{number}")});
-        let kind = if prefix.is_empty() {
-            "Role"
-        } else {
-            "ClusterRole"
-        };
-        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": metadata["name"]});
-        api.create(
-            &format!("{place}/{prefix}roles"),
-            &json!({"metadata": metadata, "rules": [rule]}),
-        )?;
-        let binding = json!({"metadata": metadata, "roleRef": role, "subjects": subjects});
-        api.create(&format!("{place}/{prefix}rolebindings"), &binding)?;
-    }
-    Ok(())
-}
 
 #[test]
 fn a_namespaces_secrets_serve_its_own_pods_images_and_nothing_else() -> Result {
@@ -118,10 +50,15 @@ fn a_namespaces_secrets_serve_its_own_pods_images_and_nothing_else() -> Result {
         fixtures::registry::push(&built, &pusher, &image(namespace))?;
     }
 
+    let secret = |namespace: &str, name: &str, kind: &str, config: &str| {
+        tenants::secret(&api, namespace, name, kind, config)
+    };
+    let pod = |namespace: &str, image: &str, more: &Value| {
+        tenants::pod(&api, namespace, "app", image, more)
+    };
     let good = |user: &str| docker_config(&[(host, user, &password(user))]).to_string();
-    secret(&api, "own", "pull", &good("own"))?;
+    secret("own", "pull", CONFIG, &good("own"))?;
     pod(
-        &api,
         "own",
         &image("own"),
         &json!({"imagePullSecrets": names(&["pull"])}),
@@ -130,26 +67,21 @@ fn a_namespaces_secrets_serve_its_own_pods_images_and_nothing_else() -> Result {
     let mut hostile: Value = serde_json::from_str(&good("account"))?;
     hostile["credHelpers"] = json!({host: "evil"});
     hostile["HttpHeaders"] = json!({"X-Leak": SECRET});
-    secret(&api, "account", "pull", &hostile.to_string())?;
-    api.create(
-        "/api/v1/namespaces/account/serviceaccounts",
-        &json!({"metadata": {"name": "builder"}, "imagePullSecrets": names(&["pull"])}),
-    )?;
+    secret("account", "pull", CONFIG, &hostile.to_string())?;
+    account(&api, "account", "builder", &["pull"])?;
     pod(
-        &api,
         "account",
         &image("account"),
         &json!({"serviceAccountName": "builder"}),
     )?;
     secret(
-        &api,
         "rotated",
         "old",
+        CONFIG,
         &docker_config(&[(host, "rotated", "wrong")]).to_string(),
     )?;
-    secret(&api, "rotated", "new", &good("rotated"))?;
+    secret("rotated", "new", CONFIG, &good("rotated"))?;
     pod(
-        &api,
         "rotated",
         &image("rotated"),
         &json!({"imagePullSecrets": names(&["old", "new"])}),
@@ -159,53 +91,43 @@ fn a_namespaces_secrets_serve_its_own_pods_images_and_nothing_else() -> Result {
         "legacy",
         &password("legacy"),
     )]);
-    let legacy = json!({
-        "metadata": {"name": "pull"},
-        "type": "kubernetes.io/dockercfg",
-        "data": {".dockercfg": STANDARD.encode(auths["auths"].to_string())},
-    });
-    api.create("/api/v1/namespaces/legacy/secrets", &legacy)?;
+    secret("legacy", "pull", LEGACY, &auths["auths"].to_string())?;
     pod(
-        &api,
         "legacy",
         &image("legacy"),
         &json!({"imagePullSecrets": names(&["pull"])}),
     )?;
     pod(
-        &api,
         "missing",
         &image("missing"),
         &json!({"imagePullSecrets": names(&["pull"])}),
     )?;
-    secret(&api, "forbidden", "pull", &good("forbidden"))?;
+    secret("forbidden", "pull", CONFIG, &good("forbidden"))?;
     pod(
-        &api,
         "forbidden",
         &image("forbidden"),
         &json!({"imagePullSecrets": names(&["pull"])}),
     )?;
-    secret(&api, "malformed", "pull", "{\"auths\": {}}")?;
+    secret("malformed", "pull", CONFIG, "{\"auths\": {}}")?;
     pod(
-        &api,
         "malformed",
         &image("malformed"),
         &json!({"imagePullSecrets": names(&["pull"])}),
     )?;
     secret(
-        &api,
         "foreign",
         "pull",
+        CONFIG,
         &docker_config(&[("registry.example", "foreign", &password("foreign"))]).to_string(),
     )?;
     pod(
-        &api,
         "foreign",
         &image("foreign"),
         &json!({"imagePullSecrets": names(&["pull"])}),
     )?;
     // A secret that no pod names.
-    secret(&api, "none", "pull", &good("none"))?;
-    pod(&api, "none", &image("none"), &json!({}))?;
+    secret("none", "pull", CONFIG, &good("none"))?;
+    pod("none", &image("none"), &json!({}))?;
 
     let readable: Vec<_> = [
         "own",

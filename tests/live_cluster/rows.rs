@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::api::Api;
 use crate::fixtures::pods::{Pod, SECRET_VALUE};
+use crate::fixtures::tenants;
 use crate::fleet::{Expected, FLEET_PODS, Fleet, fleet};
 use crate::harness::control_plane::{Access, ControlPlane};
 use crate::harness::{Result, Row, files_below, rows, stderr};
@@ -187,16 +188,8 @@ pub(crate) fn account(fleet: &Fleet, name: &str, rights: &[Right]) -> Result<Pat
 
 /// A kubeconfig with a token of a service account in the namespace `default`.
 pub(crate) fn log_in(api: &Api, plane: &ControlPlane, name: &str) -> Result<PathBuf> {
-    let request = json!({
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": 3_600},
-    });
-    let path = format!("/api/v1/namespaces/default/serviceaccounts/{name}/token");
-    let answer = api.create(&path, &request)?;
-    let token = answer["status"]["token"].as_str().ok_or("no token")?;
     let access = Access {
-        token: Some(token.to_owned()),
+        token: Some(tenants::token(api, name)?),
         ..Access::default()
     };
     plane.kubeconfig_for(name, &access)

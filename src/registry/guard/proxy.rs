@@ -66,7 +66,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
     };
     result.unwrap_or_else(|verdict| {
         let status = match &verdict {
-            Verdict::Refused(_) | Verdict::TooMuch => StatusCode::FORBIDDEN,
+            Verdict::Refused(_) | Verdict::TooMuch | Verdict::Endless => StatusCode::FORBIDDEN,
             Verdict::NoSuchHost(_) | Verdict::Unreachable(_) => StatusCode::BAD_GATEWAY,
         };
         if let Verdict::Refused(Refusal { host, rule }) = &verdict {

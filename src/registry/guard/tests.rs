@@ -301,6 +301,14 @@ async fn bytes_are_counted_and_capped_and_end_with_the_process() -> Result {
     let again = send(&guard, &capped.credential, &connect_head(&to), b"hi", NEVER).await?;
     assert!(!again.contains('x'), "{again}");
 
+    let endless = ticket(&guard, &to)?;
+    let much = vec![b'x'; 1 << 20];
+    // The connection is gone in the middle of it.
+    let head = connect_head(&to);
+    let _ = send(&guard, &endless.credential, &head, &much, NEVER).await;
+    assert_eq!(endless.verdict(), Some(Verdict::Endless));
+    assert!(endless.bytes() < 400_000, "{}", endless.bytes());
+
     let ticket = ticket(&guard, &to)?;
     let mut client = TcpStream::connect(("127.0.0.1", guard.port())).await?;
     let authorization = format!("Proxy-Authorization: {}", ticket.credential);

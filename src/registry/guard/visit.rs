@@ -16,6 +16,11 @@ use super::upstream::Stream;
 
 /// A process that tries more than this has shown what it is.
 const MAX_VERDICTS: usize = 16;
+/// Bytes that a process may send, besides a share of what it gets: handshakes, tokens and a few dozen
+/// requests. crane follows redirects without an end, thousands a second.
+const MAX_SENT_BYTES: u64 = 256 << 10;
+/// That share: HTTP/2 acknowledges what it gets.
+const SENT_SHARE: u64 = 32;
 /// Hosts that are remembered of a process.
 const MAX_HOSTS: usize = 16;
 
@@ -26,6 +31,8 @@ pub enum Verdict {
     Refused(Refusal),
     /// More bytes than the pass allows.
     TooMuch,
+    /// More requests than anything takes.
+    Endless,
     /// A host's name was not found.
     NoSuchHost(HostPort),
     /// A host did not accept a connection.
@@ -36,6 +43,8 @@ pub enum Verdict {
 pub(super) struct Visit {
     pub(super) pass: Pass,
     bytes: AtomicU64,
+    /// Those of them that the process sent.
+    sent: AtomicU64,
     verdicts: Mutex<Vec<Verdict>>,
     /// Those that a connection was made to, in their order.
     hosts: Mutex<Vec<HostPort>>,
@@ -48,6 +57,7 @@ impl Visit {
         Self {
             pass,
             bytes: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             verdicts: Mutex::default(),
             hosts: Mutex::default(),
             over: CancellationToken::new(),
@@ -83,7 +93,7 @@ impl Visit {
         let rank = |verdict: &&Verdict| match verdict {
             Verdict::Refused(refusal) if refusal.rule == Rule::PlainHttp => 3,
             Verdict::Refused(_) => 0,
-            Verdict::TooMuch => 1,
+            Verdict::TooMuch | Verdict::Endless => 1,
             Verdict::NoSuchHost(_) | Verdict::Unreachable(_) => 2,
         };
         verdicts.iter().min_by_key(rank).cloned()
@@ -98,6 +108,19 @@ impl Visit {
         }
         self.note(Verdict::TooMuch);
         Err(io::Error::other("more than the pass allows"))
+    }
+
+    /// Counts bytes that the process sends; an error if it seems to go on for ever.
+    fn count_sent(&self, count: usize) -> io::Result<()> {
+        self.count(count)?;
+        let count = count as u64;
+        let sent = self.sent.fetch_add(count, Ordering::Relaxed) + count;
+        let got = self.bytes().saturating_sub(sent);
+        if sent <= MAX_SENT_BYTES + got / SENT_SHARE {
+            return Ok(());
+        }
+        self.note(Verdict::Endless);
+        Err(io::Error::other("more requests than anything takes"))
     }
 }
 
@@ -126,7 +149,7 @@ impl AsyncWrite for Counted {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        Poll::Ready(self.visit.count(count).map(|()| count))
+        Poll::Ready(self.visit.count_sent(count).map(|()| count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
