@@ -99,41 +99,42 @@ impl ObjectStore {
 
     /// Makes an account that may read and list the bucket and not write to it; its variables.
     pub(crate) fn create_reader(&self) -> Result<Vec<(&'static str, String)>> {
-        let (name, secret) = ("AKIAREADERREADER", "cmVhZGVyLXNlY3JldA");
+        let name = "AKIAREADERREADER";
+        let reader = self.create_account(name)?;
+        self.set_policy(&[serde_json::json!({
+            "Effect": "Allow",
+            "Principal": [name],
+            "Action": ["s3:GetObject", "s3:ListBucket"],
+            "Resource": [format!("arn:aws:s3:::{BUCKET}"), format!("arn:aws:s3:::{BUCKET}/*")],
+        })])?;
+        Ok(reader)
+    }
+
+    /// Makes an account that may do nothing yet; its variables.
+    pub(crate) fn create_account(&self, name: &str) -> Result<Vec<(&'static str, String)>> {
+        let secret = "YWNjb3VudC1zZWNyZXQ";
         let mut admin = Command::new(tool("bin/versitygw")?);
         admin.args(["admin", "--access", ACCESS_KEY, "--secret", SECRET_KEY]);
         admin.args(["--endpoint-url", &format!("http://{}", self.address)]);
-        admin.args([
-            "create-user",
-            "--access",
-            name,
-            "--secret",
-            secret,
-            "--role",
-            "user",
-        ]);
-        super::succeed(&mut admin)?;
+        admin.args(["create-user", "--access", name, "--secret", secret]);
+        super::succeed(admin.args(["--role", "user"]))?;
+        Ok(vec![
+            ("AWS_ACCESS_KEY_ID", name.into()),
+            ("AWS_SECRET_ACCESS_KEY", secret.into()),
+        ])
+    }
+
+    /// Sets the bucket's policy.
+    pub(crate) fn set_policy(&self, statements: &[serde_json::Value]) -> Result {
         let policy = self.folder.path().join("policy.json");
-        fs::write(
-            &policy,
-            serde_json::json!({"Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow",
-                "Principal": [name],
-                "Action": ["s3:GetObject", "s3:ListBucket"],
-                "Resource": [format!("arn:aws:s3:::{BUCKET}"), format!("arn:aws:s3:::{BUCKET}/*")],
-            }]})
-            .to_string(),
-        )?;
+        let document = serde_json::json!({"Version": "2012-10-17", "Statement": statements});
+        fs::write(&policy, document.to_string())?;
         let mut s3cmd = self.s3cmd()?;
         s3cmd
             .arg("setpolicy")
             .arg(&policy)
             .arg(format!("s3://{BUCKET}"));
-        super::succeed(&mut s3cmd)?;
-        Ok(vec![
-            ("AWS_ACCESS_KEY_ID", name.into()),
-            ("AWS_SECRET_ACCESS_KEY", secret.into()),
-        ])
+        super::succeed(&mut s3cmd).map(drop)
     }
 
     /// Downloads all objects below a prefix with s3cmd, an independent client.
