@@ -196,6 +196,14 @@ pub struct ClusterArgs {
     /// Only pods with these labels, e.g. app=web,tier!=test
     #[arg(long, env = "IMAGE_CENSUS_SELECTOR", value_name = "SELECTOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub selector: Option<String>,
+    /// The platform of pods whose node's is not known
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_DEFAULT_PLATFORM",
+        value_name = "OS/ARCH",
+        default_value = "linux/amd64"
+    )]
+    pub default_platform: Platform,
 }
 
 impl ClusterArgs {
@@ -357,14 +365,6 @@ pub struct SnapshotArgs {
     /// The pod label or annotation that names an owner
     #[arg(long, env = "IMAGE_CENSUS_OWNER_LABEL", value_name = "KEY")]
     pub owner_label: Option<String>,
-    /// The platform of pods whose node's is not known
-    #[arg(
-        long,
-        env = "IMAGE_CENSUS_DEFAULT_PLATFORM",
-        value_name = "OS/ARCH",
-        default_value = "linux/amd64"
-    )]
-    pub default_platform: Platform,
     /// crane processes at once
     #[arg(long, env = "IMAGE_CENSUS_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Inspection")]
     pub concurrency: u16,
@@ -418,7 +418,7 @@ pub struct SnapshotArgs {
     /// Do not rewrite `latest`
     #[arg(long, env = "IMAGE_CENSUS_NO_LATEST")]
     pub no_latest: bool,
-    /// Exit with 3 if anything could not be inspected
+    /// Exit with 3 if anything could not be inspected, or the run was cut off; what a policy leaves out is neither
     #[arg(long, env = "IMAGE_CENSUS_STRICT")]
     pub strict: bool,
     /// What to list.

@@ -1,6 +1,5 @@
 //! Parse → start the log → run the command → exit code.
 
-use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -26,8 +25,6 @@ fn main() -> ExitCode {
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Ok(Outcome::Different) => ExitCode::from(4),
         Err(error) if error.is::<Abandoned>() => ExitCode::from(130),
-        // A reader of our output that has seen enough is no failure.
-        Err(error) if is_closed_output(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let text = format!("{error:#}");
             let _ = writeln!(
@@ -41,7 +38,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Outcome> {
-    let out = &mut io::BufWriter::new(Output(io::stdout()));
+    let out = &mut io::BufWriter::new(Output {
+        stdout: io::stdout(),
+        is_closed: false,
+    });
     let outcome = match cli.command {
         Command::Snapshot(arguments) => {
             let signals = Signals::new()?;
@@ -63,8 +63,9 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Ok(Outcome::Done)
         }
     };
+    let outcome = outcome?;
     out.flush()?;
-    outcome
+    Ok(outcome)
 }
 
 /// The first SIGTERM or SIGINT asks for a report of what is known by then, the second for the end.
@@ -104,35 +105,41 @@ impl Signals {
     }
 }
 
-/// Standard output. That nobody reads it any more is told apart from other broken pipes.
-struct Output(io::Stdout);
+/// Standard output. When nobody reads it any more, what is left goes nowhere: the work is done and its
+/// outcome told all the same.
+struct Output {
+    stdout: io::Stdout,
+    is_closed: bool,
+}
 
-#[derive(Debug, thiserror::Error)]
-#[error("nobody reads the output")]
-struct ClosedOutput;
-
-fn or_closed<T>(result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => io::Error::new(error.kind(), ClosedOutput),
-        _ => error,
-    })
+impl Output {
+    fn unless_closed<T>(&mut self, result: io::Result<T>, instead: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(instead)
+            }
+            result => result,
+        }
+    }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_closed(self.0.write(bytes))
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        let result = self.stdout.write(bytes);
+        self.unless_closed(result, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        or_closed(self.0.flush())
+        if self.is_closed {
+            return Ok(());
+        }
+        let result = self.stdout.flush();
+        self.unless_closed(result, ())
     }
-}
-
-fn is_closed_output(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let inner = cause.downcast_ref().and_then(io::Error::get_ref);
-        inner.is_some_and(<dyn Error + Send + Sync>::is::<ClosedOutput>)
-    })
 }
 
 fn start_log(format: LogFormat, level: LogLevel) {

@@ -102,15 +102,6 @@ pub struct SnapshotBuilder {
     containers: Vec<ContainerRecord>,
 }
 
-impl Default for RowOptions {
-    fn default() -> Self {
-        Self {
-            owner_label: None,
-            default_platform: Platform::new("linux", "amd64"),
-        }
-    }
-}
-
 impl SnapshotBuilder {
     /// Starts empty.
     pub fn new(scope: Scope, options: RowOptions) -> Self {

@@ -56,10 +56,19 @@ pub async fn check(arguments: &CheckArgs, out: &mut dyn Write) -> anyhow::Result
     let cluster = connect(&arguments.cluster).await;
     let mut answers = check_cluster(&cluster, &scope).await;
     let cluster = cluster.ok();
-    let credentials = credentials(&arguments.registry, &registries, cluster.as_ref())?;
+    // Without a cluster there are none, and the answer on pods says why.
+    let pull_secrets = match cluster {
+        Some(_) => arguments.registry.pull_secrets,
+        None => PullSecretsOf::Nobody,
+    };
+    let credentials = credentials(pull_secrets, &registries, cluster.as_ref())?;
     let snapshot = match &cluster {
         Some(cluster) if needs_pods(arguments) => {
-            let listed = cluster.snapshot(scope, RowOptions::default()).await;
+            let options = RowOptions {
+                owner_label: None,
+                default_platform: arguments.cluster.default_platform.clone(),
+            };
+            let listed = cluster.snapshot(scope, options).await;
             listed.ok()
         }
         _ => None,
@@ -71,7 +80,8 @@ pub async fn check(arguments: &CheckArgs, out: &mut dyn Write) -> anyhow::Result
     answers.push(found);
     if let (Some(image), Some(crane)) = (&arguments.image, crane) {
         let allowed = arguments.registry.allowed();
-        answers.extend(check_image(image, crane, allowed, snapshot).await?);
+        let platform = arguments.cluster.default_platform.clone();
+        answers.extend(check_image(image, platform, crane, allowed, snapshot).await?);
     }
     answers.extend(check_store(store.as_ref(), &name).await);
 
@@ -198,7 +208,6 @@ async fn check_crane(
         program: arguments.crane.crane.clone(),
         timeout: arguments.crane.crane_timeout,
         max_layer_bytes: ScanLimits::default().max_compressed_bytes,
-        concurrency: 1,
         rules: rules.await,
         registries,
     };

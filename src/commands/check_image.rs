@@ -21,11 +21,12 @@ const MAX_TARGETS: usize = 4;
 /// Inspects an image as the night would: for the pods that run it, or for nobody.
 pub(super) async fn check_image(
     image: &ImageReference,
+    platform: Platform,
     crane: Crane,
     allowed: AllowedRegistries,
     snapshot: Option<ClusterSnapshot>,
 ) -> anyhow::Result<Vec<Answer>> {
-    let (targets, who) = targets(image, snapshot);
+    let (targets, who) = targets(image, platform, snapshot);
     let (crane, mut attempts) = crane.traced();
     let settings = InspectorSettings {
         layers: LayerPolicy::Auto,
@@ -70,6 +71,7 @@ fn name(image: &ImageReference) -> String {
 /// What pods run under this reference; if none does, the reference itself.
 fn targets(
     image: &ImageReference,
+    platform: Platform,
     snapshot: Option<ClusterSnapshot>,
 ) -> (Vec<ImageTarget>, String) {
     if let Some(mut snapshot) = snapshot {
@@ -88,10 +90,11 @@ fn targets(
         wanted: image
             .digest
             .map_or_else(|| Wanted::Tag(latest()), Wanted::Digest),
-        platform: Arc::new(Platform::new("linux", "amd64")),
+        platform: Arc::new(platform),
         pullers: Arc::default(),
     };
-    (vec![target], "which no pod runs: as linux/amd64".into())
+    let who = format!("which no pod runs: as {}", target.platform);
+    (vec![target], who)
 }
 
 fn request(attempt: &Attempt) -> Answer {

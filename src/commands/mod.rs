@@ -116,11 +116,11 @@ fn registry_settings(arguments: &RegistryArgs) -> Result<Arc<RegistrySettings>, 
 
 /// Whose credentials are tried. What files hold is looked at now, and read when it is used.
 fn credentials(
-    arguments: &RegistryArgs,
+    pull_secrets: PullSecretsOf,
     settings: &Arc<RegistrySettings>,
     cluster: Option<&Cluster>,
 ) -> Result<CredentialSource, UsageError> {
-    let tenants: Option<Box<dyn TenantCredentials>> = match (arguments.pull_secrets, cluster) {
+    let tenants: Option<Box<dyn TenantCredentials>> = match (pull_secrets, cluster) {
         (PullSecretsOf::Nobody, _) => None,
         (PullSecretsOf::Namespace, Some(cluster)) => Some(Box::new(cluster.pull_secrets())),
         (PullSecretsOf::Namespace, None) => {

@@ -27,8 +27,9 @@ use crate::registry::guard::Rules;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::{Crane, CraneSettings};
 use crate::report::{
-    ChangeCounts, Chunk, Completeness, Counts, FileEntry, Header, ImageRecord, InspectionStatus,
-    Manifest, Report, SCHEMA_VERSION, Versions, container_rows, json_chunks, plain, workload_rows,
+    ChangeCounts, Chunk, Completeness, ContainerRow, Counts, FileEntry, Header, ImageRecord,
+    InspectionStatus, Manifest, Report, SCHEMA_VERSION, Versions, container_rows, json_chunks,
+    plain, workload_rows,
 };
 use crate::reuse::{Knowledge, Reuse};
 use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
@@ -63,7 +64,7 @@ pub async fn snapshot(
         Source::Read(_) => None,
     };
     let registries = registry_settings(&arguments.registry)?;
-    let credentials = credentials(&arguments.registry, &registries, live)?;
+    let credentials = credentials(arguments.registry.pull_secrets, &registries, live)?;
 
     let key = RunKey {
         run,
@@ -162,7 +163,14 @@ pub async fn snapshot(
         "committed"
     );
     summarise(run.store, &run.key, &report, &manifest, diff.as_ref(), out)?;
-    let incomplete = manifest.counts.not_inspected > 0 || !report.header.completeness.complete;
+    let lacks = |row: &ContainerRow| {
+        let image = report.images.get(row.image_index);
+        image.is_some_and(|image| {
+            use InspectionStatus::{Failed, Partial};
+            matches!(image.inspection_status, Failed | Partial)
+        })
+    };
+    let incomplete = !report.header.completeness.complete || report.containers.iter().any(lacks);
     Ok(if arguments.strict && incomplete {
         Outcome::Incomplete
     } else {
@@ -179,7 +187,7 @@ enum Source {
 fn row_options(arguments: &SnapshotArgs) -> RowOptions {
     RowOptions {
         owner_label: arguments.owner_label.clone(),
-        default_platform: arguments.default_platform.clone(),
+        default_platform: arguments.cluster.default_platform.clone(),
     }
 }
 
@@ -192,7 +200,6 @@ fn crane_settings(
         program: arguments.crane.crane.clone(),
         timeout: arguments.crane.crane_timeout,
         max_layer_bytes: arguments.max_layer << 20,
-        concurrency: arguments.concurrency.into(),
         rules,
         registries,
     }

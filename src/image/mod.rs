@@ -11,4 +11,5 @@ mod reference;
 pub use digest::{Digest, DigestError, Sha256Writer};
 pub use image_id::RunningImage;
 pub use platform::{Platform, PlatformError};
+pub(crate) use reference::without_default_port;
 pub use reference::{ImageReference, ReferenceError, Repository, without_user_info};

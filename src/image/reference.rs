@@ -148,12 +148,22 @@ fn split_registry(text: &str) -> Result<(Arc<str>, &str), ReferenceError> {
     if !is_authority(&authority) {
         return Err(ReferenceError::Registry);
     }
-    let registry = if authority == "index.docker.io" {
-        DOCKER_HUB.into()
-    } else {
-        authority.into()
+    // One name for each: settings, limits and refusals of a registry are by name.
+    let authority = without_default_port(&authority);
+    let registry = match authority {
+        "index.docker.io" => DOCKER_HUB,
+        // Nothing is added to its paths, and without a slash there is no repository.
+        "registry-1.docker.io" if rest.contains('/') => DOCKER_HUB,
+        other => other,
     };
-    Ok((registry, rest))
+    Ok((registry.into(), rest))
+}
+
+/// A host without the port that it has anyway, unless only the port makes it one.
+pub(crate) fn without_default_port(authority: &str) -> &str {
+    let is_host = |host: &&str| host.contains(['.', ':']) || *host == "localhost";
+    let host = authority.strip_suffix(":443").filter(is_host);
+    host.unwrap_or(authority)
 }
 
 fn is_authority(authority: &str) -> bool {
@@ -273,6 +283,18 @@ mod tests {
                 "registry-1.docker.io/nginx",
                 "registry-1.docker.io nginx :latest",
             ),
+            (
+                "registry-1.docker.io/library/nginx",
+                "docker.io library/nginx :latest",
+            ),
+            (
+                "index.docker.io:443/nginx",
+                "docker.io library/nginx :latest",
+            ),
+            ("a.example:443/b", "a.example b :latest"),
+            ("[2001:db8::1]:443/b", "[2001:db8::1] b :latest"),
+            // Without its port it would be a path on Docker Hub.
+            ("registry:443/b", "registry:443 b :latest"),
             ("GHCR.io/a/b:V1", "ghcr.io a/b :V1"),
             ("localhost/a", "localhost a :latest"),
             ("localhost:5000/a:b", "localhost:5000 a :b"),

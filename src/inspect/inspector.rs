@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
@@ -12,14 +13,14 @@ use super::document::{
     Configuration, ManifestDocument, PlatformManifest, child_for, is_image_configuration, is_layer,
     not_an_image,
 };
-use super::layers::{Failures, Findings};
+use super::layers::{Failures, Layer};
 use super::plan::{ImageTarget, Wanted};
 use super::record::{describe, empty_record};
 use crate::image::{Digest, Platform, Repository};
 use crate::os::{EolSubject, EolTable, HistoryEntry, LayerPolicy, ScanLimits, windows};
 use crate::registry::pattern::AllowedRegistries;
 use crate::registry::source::Pull;
-use crate::registry::{InspectError, Registry};
+use crate::registry::{Answer, InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus};
 use crate::reuse::Knowledge;
 
@@ -27,6 +28,9 @@ use crate::reuse::Knowledge;
 const MAX_INDEXES: usize = 3;
 /// A manifest lists at most this many layers: overlayfs mounts 500, containerd 128.
 const MAX_LAYERS: usize = 1_000;
+
+/// The layers of an image may take this long in all: an image holds up one of few slots.
+const MAX_LAYERS_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// What decides how images are inspected.
 pub struct InspectorSettings {
@@ -62,7 +66,7 @@ pub struct Inspector<R> {
     pub(super) known: Knowledge,
     manifests: Memo<Digest, Vec<u8>>,
     manifest_bytes: AtomicUsize,
-    pub(super) layers: Mutex<HashMap<Digest, Arc<Findings>>>,
+    pub(super) layers: Mutex<HashMap<Digest, Arc<Layer>>>,
     pub(super) failures: Failures,
 }
 
@@ -245,8 +249,8 @@ impl<R: Registry> Inspector<R> {
             return Err(not_an_image(None));
         }
         let answer = self.registry.configuration(pull, &config.digest).await?;
+        verify(&answer, &config.digest, pull)?;
         let bytes = answer.value;
-        verify(&bytes, &config.digest, pull)?;
         let configuration: Configuration =
             serde_json::from_slice(&bytes).map_err(|_| invalid(pull, "configuration"))?;
         if layers.len() > MAX_LAYERS {
@@ -275,7 +279,14 @@ impl<R: Registry> Inspector<R> {
                 empty_layer: entry.empty_layer,
             })
             .collect();
-        self.find_distribution(pull, layers, &history, record).await
+        let found = self.find_distribution(pull, layers, &history, record);
+        let found = tokio::time::timeout(MAX_LAYERS_TIME, found).await;
+        found.unwrap_or_else(|_| {
+            let registry = &pull.registry;
+            let message =
+                format!("{registry} took over an hour for the layers: see whether it is well");
+            Err(InspectError::new(ErrorKind::Timeout, message))
+        })
     }
 
     /// The manifest that a node of `platform` runs.
@@ -324,10 +335,10 @@ impl<R: Registry> Inspector<R> {
         let cell = remembered(&self.manifests, *digest);
         let bytes = cell
             .get_or_try_init(|| async {
-                let bytes = self.registry.manifest(pull, digest, child).await?;
-                verify(&bytes, digest, pull)?;
-                self.bound_manifests(digest, bytes.len());
-                Ok::<_, InspectError>(Arc::new(bytes))
+                let answer = self.registry.manifest(pull, digest, child).await?;
+                verify(&answer, digest, pull)?;
+                self.bound_manifests(digest, answer.value.len());
+                Ok::<_, InspectError>(Arc::new(answer.value))
             })
             .await?;
         let document: ManifestDocument =
@@ -425,11 +436,15 @@ fn is_running(image_id: Option<&Digest>, config: Option<&Digest>) -> Result<(), 
     Err(InspectError::new(ErrorKind::NotFound, message))
 }
 
-fn verify(bytes: &[u8], digest: &Digest, repository: &Repository) -> Result<(), InspectError> {
-    if Digest::of(bytes) == *digest {
+fn verify(
+    answer: &Answer<Vec<u8>>,
+    digest: &Digest,
+    repository: &Repository,
+) -> Result<(), InspectError> {
+    if Digest::of(&answer.value) == *digest {
         return Ok(());
     }
-    let registry = &repository.registry;
+    let registry = answer.via.as_ref().unwrap_or(&repository.registry);
     let message = format!(
         "{registry} sent content that does not have the digest that was asked for: do not trust it"
     );

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Plan;
-use crate::report::{ContainerRow, Header, ImageRecord, LayerRecord, Report};
+use crate::report::{ContainerRow, Header, ImageRecord, InspectionStatus, LayerRecord, Report};
 use crate::snapshot::ClusterSnapshot;
 
 /// Puts rows and images together. Targets that turned out to be the same image become one; images
@@ -19,7 +19,12 @@ pub fn join(
     // Behind tonight's own, which win where both are the same image.
     images.extend(carried);
     let mut order: Vec<usize> = (0..images.len()).collect();
-    order.sort_by_cached_key(|place| identity(&images[*place]));
+    // One may know by a tag, or with another's credential, what the other could not ask for.
+    order.sort_by_cached_key(|place| {
+        let image = &images[*place];
+        let is_known = image.inspection_status == InspectionStatus::Ok;
+        (identity(image), !is_known)
+    });
     let mut sorted: Vec<ImageRecord> = Vec::with_capacity(images.len());
     let mut places = vec![0; images.len()];
     for place in order {

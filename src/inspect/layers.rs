@@ -2,7 +2,8 @@
 //! known.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::document::Descriptor;
 use super::inspector::Inspector;
@@ -22,9 +23,21 @@ const LAYER_ATTEMPTS: u8 = 3;
 /// a bound on their sum, 1,000 layers at the limit of each would be 256 MiB.
 const MAX_HELD_BYTES: usize = 1 << 20;
 
-/// A layer's findings, each for another request. Whoever reads the layer holds
-/// the lock, so that others wait for the finding instead of reading the layer too.
-pub(super) type Findings = tokio::sync::Mutex<Vec<LayerFinding>>;
+/// An image whose registry is reading a layer that another registry's image needs, too, is waited for so
+/// long; then that layer is read there as well. A registry chooses how slowly it answers, and which
+/// layers it claims to have.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(30);
+
+/// A layer of tonight's images.
+#[derive(Default)]
+pub(super) struct Layer {
+    /// What was found, each for another request.
+    found: Mutex<Vec<LayerFinding>>,
+    /// Held by whoever reads it, so that others wait for the finding instead of reading it, too.
+    turn: tokio::sync::Mutex<()>,
+    /// The registry that it is being read from.
+    reader: Mutex<Option<Arc<str>>>,
+}
 
 /// How often a layer failed at a registry, and how the last time.
 pub(super) type Failures = Mutex<HashMap<(Arc<str>, Digest), (u8, LayerFailure)>>;
@@ -46,13 +59,10 @@ impl From<InspectError> for LayerFailure {
 impl<R: Registry> Inspector<R> {
     /// The layers that were read to their end and verified, tonight or before, by digest.
     pub fn layers(&self) -> Vec<LayerRecord> {
-        let memo = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let memo = lock(&self.layers);
         let mut findings = BTreeMap::new();
-        for (digest, known) in memo.iter() {
-            // Nothing is being read any more.
-            let Ok(known) = known.try_lock() else {
-                continue;
-            };
+        for (digest, layer) in memo.iter() {
+            let known = lock(&layer.found);
             // One that tells about more paths serves the requests for fewer.
             let widest = known.iter().max_by_key(|known| known.requested.len());
             findings.extend(widest.map(|finding| (*digest, finding.clone())));
@@ -162,13 +172,13 @@ impl<R: Registry> Inspector<R> {
         {
             return Ok(known.narrowed(&request));
         }
-        let findings = {
-            let mut memo = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let layer = {
+            let mut memo = lock(&self.layers);
             Arc::clone(memo.entry(*digest).or_default())
         };
-        let mut findings = findings.lock().await;
-        if let Some(known) = findings.iter().find(|known| known.serves(&request)) {
-            return Ok(known.narrowed(&request));
+        let _turn = layer.turn(&pull.registry).await;
+        if let Some(known) = layer.serving(&request) {
+            return Ok(known);
         }
         if let Some(failure) = self.given_up(pull, digest) {
             return Err(failure);
@@ -176,16 +186,24 @@ impl<R: Registry> Inspector<R> {
         // What is read anew tells about all that was asked for before too, as far as that is bounded.
         let limits = self.settings.scan_limits.clone();
         let mut wider = request.clone();
-        let before = findings.iter().flat_map(|known| known.requested.clone());
-        wider.extra_paths.extend(before);
+        for known in lock(&layer.found).iter() {
+            wider.extra_paths.extend(known.requested.clone());
+        }
         if wider.extra_paths.len() > limits.max_extra_paths {
             wider = request.clone();
         }
-        let scan = move |reader: &mut dyn std::io::Read| scan_layer(reader, &wider, &limits);
+        let scan = move |reader: &mut dyn std::io::Read| {
+            let result = scan_layer(&mut *reader, &wider, &limits);
+            if let Err(LayerError::Malformed(_) | LayerError::Unsupported(_)) = &result {
+                // To the end, where crane tells whether this is the layer at all.
+                let _ = std::io::copy(reader, &mut std::io::sink());
+            }
+            result
+        };
         let failure = match self.registry.layer(pull, digest, scan).await {
             Ok((Ok(finding), true)) => {
                 let narrowed = finding.narrowed(&request);
-                findings.push(finding);
+                lock(&layer.found).push(finding);
                 return Ok(narrowed);
             }
             Ok((Ok(_), false)) => broken_off(pull).into(),
@@ -198,7 +216,7 @@ impl<R: Registry> Inspector<R> {
 
     /// Why a layer is not asked of this registry any more.
     fn given_up(&self, repository: &Repository, digest: &Digest) -> Option<LayerFailure> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = lock(&self.failures);
         let (times, failure) = failures.get(&(Arc::clone(&repository.registry), *digest))?;
         (*times >= LAYER_ATTEMPTS).then(|| failure.clone())
     }
@@ -211,11 +229,57 @@ impl<R: Registry> Inspector<R> {
         ) {
             return;
         }
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(&self.failures);
         let key = (Arc::clone(&repository.registry), *digest);
         let times = failures.get(&key).map_or(0, |(times, _)| *times);
         failures.insert(key, (times.saturating_add(1), failure.clone()));
     }
+}
+
+impl Layer {
+    /// Waits for one's turn to read it: of images of one registry one reads, those of others do not
+    /// wait for ever.
+    async fn turn(&self, registry: &Arc<str>) -> Option<Turn<'_>> {
+        let is_other = lock(&self.reader)
+            .as_ref()
+            .is_some_and(|reader| reader != registry);
+        let turn = self.turn.lock();
+        let turn = if is_other {
+            tokio::time::timeout(PATIENCE_WITH_OTHERS, turn)
+                .await
+                .ok()?
+        } else {
+            turn.await
+        };
+        *lock(&self.reader) = Some(Arc::clone(registry));
+        Some(Turn {
+            layer: self,
+            _turn: turn,
+        })
+    }
+
+    fn serving(&self, request: &ScanRequest) -> Option<LayerFinding> {
+        let found = lock(&self.found);
+        let known = found.iter().find(|known| known.serves(request))?;
+        Some(known.narrowed(request))
+    }
+}
+
+/// Somebody reads a layer.
+struct Turn<'a> {
+    layer: &'a Layer,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.layer.reader) = None;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Entries are whole: nobody panics between two changes.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type LayerReading = Option<Result<LayerFinding, LayerFailure>>;

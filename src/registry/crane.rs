@@ -1,6 +1,6 @@
 //! The crane program: a cleared environment, one credential, a way through the guard, bounded processes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use super::sandbox::{self, Confinement};
 use super::scratch::Scratch;
 use super::settings::RegistrySettings;
 use super::source::{Candidate, CredentialSource, Stage};
+use crate::image::Repository;
 use crate::report::ErrorKind;
 
 /// What a process may use of the network besides the content that it is for: TLS, tokens, answers that
@@ -45,8 +45,6 @@ pub struct CraneSettings {
     pub timeout: Duration,
     /// Compressed bytes of a layer that are read at the most.
     pub max_layer_bytes: u64,
-    /// Processes at once.
-    pub concurrency: usize,
     /// What crane may reach.
     pub rules: Rules,
     /// What is special about which registry.
@@ -87,9 +85,10 @@ pub struct Crane {
     guard: Guard,
     /// Whether the kernel keeps crane from connecting past the guard.
     is_confined: bool,
-    permits: Semaphore,
     manners: Manners,
     registries: Mutex<HashMap<Arc<str>, Arc<Access>>>,
+    /// Mirrors that did not do, for the log: each once.
+    failing_mirrors: Mutex<HashSet<Arc<str>>>,
     attempts: Option<UnboundedSender<Attempt>>,
     version: String,
 }
@@ -154,9 +153,9 @@ impl Crane {
             environment,
             guard: guard.map_err(CraneError::Guard)?,
             is_confined,
-            permits: Semaphore::new(settings.concurrency),
             manners: Manners::default(),
             registries: Mutex::default(),
+            failing_mirrors: Mutex::default(),
             attempts: None,
             settings,
             stop,
@@ -219,6 +218,22 @@ impl Crane {
         Ok(access)
     }
 
+    /// Says once that a mirror does not do; that it has not got an image yet is nothing.
+    pub(super) fn note_mirror(&self, mirror: &Repository, error: &InspectError) {
+        let mut failing = self
+            .failing_mirrors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if error.kind != ErrorKind::NotFound && failing.insert(Arc::clone(&mirror.registry)) {
+            let (mirror, reason) = (&*mirror.registry, &*error.message);
+            tracing::warn!(
+                mirror,
+                reason,
+                "a mirror does not do: the registry is asked"
+            );
+        }
+    }
+
     /// Runs crane, again if the registry was only too busy; its output, if it succeeded or if `read`
     /// had seen enough of it.
     pub(super) async fn run<T: Send + 'static>(
@@ -226,12 +241,16 @@ impl Crane {
         task: &Task<'_>,
         read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
     ) -> Result<Outcome<T>, InspectError> {
-        let pass = self.pass(task)?;
+        let not_asked = |error| {
+            self.tell(task, Vec::new(), Some(&error));
+            error
+        };
+        let pass = self.pass(task).map_err(not_asked)?;
         let mut before = None;
         loop {
             // Before the leave: those who wait with one in their hand would come in a heap.
             let _slot = self.unless_over(task.access.permit()).await?;
-            let leave = self.leave(task, before).await?;
+            let leave = self.leave(task, before).await.map_err(not_asked)?;
             let (result, sign) = self.attempt(task, &pass, read.clone()).await;
             let (error, now) = (result.as_ref().err(), Instant::now());
             let again = self.manners.note(task.registry, leave, sign, error, now);
@@ -292,9 +311,6 @@ impl Crane {
         read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
     ) -> (Result<Outcome<T>, InspectError>, Sign) {
         let failed = |error| (Err(error), Sign::Unknown);
-        let Ok(_permit) = self.unless_over(self.permits.acquire()).await else {
-            return failed(over());
-        };
         let ran = async {
             let ticket = self.guard.admit(pass.clone())?;
             let config = render_config(task.registry, task.candidate.credential.as_deref());
@@ -325,26 +341,32 @@ impl Crane {
             }
         };
         let (error, is_overload) = judge(task, &outcome, ticket.verdict());
-        if let Some(attempts) = &self.attempts {
-            // Nobody listens any more: nothing is lost.
-            let _ = attempts.send(Attempt {
-                registry: Arc::clone(task.registry),
-                stage: task.candidate.stage,
-                helper: task.candidate.helper.clone(),
-                hosts: if pass.registry.is_past_proxies() {
-                    vec![pass.registry.clone()]
-                } else {
-                    ticket.hosts()
-                },
-                error: error.clone(),
-            });
-        }
+        let hosts = if pass.registry.is_past_proxies() {
+            vec![pass.registry.clone()]
+        } else {
+            ticket.hosts()
+        };
+        self.tell(task, hosts, error.as_ref());
         match error {
             None => (Ok(outcome), Sign::Alive),
             Some(error) => {
                 let sign = Sign::of(&error, is_overload);
                 (Err(error), sign)
             }
+        }
+    }
+
+    /// Tells whoever wants to know what came of a task.
+    fn tell(&self, task: &Task<'_>, hosts: Vec<HostPort>, error: Option<&InspectError>) {
+        if let Some(attempts) = &self.attempts {
+            // Nobody listens any more: nothing is lost.
+            let _ = attempts.send(Attempt {
+                registry: Arc::clone(task.registry),
+                stage: task.candidate.stage,
+                helper: task.candidate.helper.clone(),
+                hosts,
+                error: error.cloned(),
+            });
         }
     }
 
@@ -419,7 +441,7 @@ fn ended(ended: Ended, task: &Task<'_>) -> InspectError {
         Ended::Time => InspectError::new(
             ErrorKind::Timeout,
             format!(
-                "{registry} did not finish within {} s: see whether it is up, or raise --crane-timeout",
+                "{registry} did not finish within {} s: see whether it is up, or raise --crane-timeout (or its timeout in --registries)",
                 task.limits.time.as_secs_f32()
             ),
         ),

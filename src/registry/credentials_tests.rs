@@ -334,7 +334,7 @@ fn a_credential_is_never_offered_to_a_host_that_no_entry_matches() -> Result {
             if numbers.below(8) == 0 {
                 host = vec![numbers.pick(&hub)];
             }
-            let port = numbers.pick(&["", "", ":5000", ":443"]);
+            let port = numbers.pick(&["", "", ":5000", ":444"]);
             keys.push(format!("{}{port}", host.join(".")));
         }
         let auths: serde_json::Map<_, _> = keys
@@ -348,7 +348,7 @@ fn a_credential_is_never_offered_to_a_host_that_no_entry_matches() -> Result {
         let host: Vec<_> = (0..=numbers.below(2))
             .map(|_| numbers.pick(&labels))
             .collect();
-        let registry = format!("{}{}", host.join("."), numbers.pick(&["", ":5000", ":443"]));
+        let registry = format!("{}{}", host.join("."), numbers.pick(&["", ":5000", ":444"]));
         let repository = Repository {
             registry: registry.as_str().into(),
             path: "team/app".into(),

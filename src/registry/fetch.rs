@@ -82,7 +82,10 @@ impl Crane {
                     return Ok(Answer { value, via });
                 }
                 Err(error) if error.kind == ErrorKind::Deadline => return Err(error),
-                Err(error) => missed.push((mirror, error.kind)),
+                Err(error) => {
+                    self.note_mirror(&mirror, &error);
+                    missed.push((mirror, error.kind));
+                }
             }
         }
         let answer = self.fetch_from(pull, request, read).await;
@@ -116,7 +119,13 @@ impl Crane {
             };
             within_budget(&task, request)?;
             let result = self.run(&task, read.clone()).await;
-            if !turn.is_refused(&candidate, result.as_ref().err()).await {
+            let is_refused = tokio::select! {
+                biased;
+                // The last answer is as good as the run's end.
+                () = self.stop.cancelled() => false,
+                is_refused = turn.is_refused(&candidate, result.as_ref().err()) => is_refused,
+            };
+            if !is_refused {
                 return result;
             }
         }
@@ -179,9 +188,9 @@ impl Registry for Crane {
         pull: &Pull,
         digest: &Digest,
         child: bool,
-    ) -> Result<Vec<u8>, InspectError> {
+    ) -> Result<Answer<Vec<u8>>, InspectError> {
         let request = Request::Manifest { digest, child };
-        Ok(self.fetch_small(pull, request).await?.value)
+        self.fetch_small(pull, request).await
     }
 
     async fn configuration(

@@ -25,7 +25,7 @@ const TIME: Duration = Duration::from_secs(30);
 const MAX_OUTPUT_BYTES: usize = 64 << 10;
 
 /// What the credential helpers of the clouds need of a workload's identity: names, and paths of tokens
-/// that a pod has for itself. Keys, such as AWS_SECRET_ACCESS_KEY, are the store's.
+/// and settings. Keys, such as AWS_SECRET_ACCESS_KEY, are the store's.
 const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
@@ -40,15 +40,21 @@ const ENVIRONMENT: &[&str] = &[
     "no_proxy",
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AZURE_CLIENT_ID",
     "AZURE_TENANT_ID",
     "AZURE_AUTHORITY_HOST",
     "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_CONFIG_DIR",
+    "CLOUDSDK_CONFIG",
     "GOOGLE_APPLICATION_CREDENTIALS",
 ];
 

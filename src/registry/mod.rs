@@ -90,7 +90,7 @@ pub trait Registry: Send + Sync + 'static {
         pull: &Pull,
         digest: &Digest,
         child: bool,
-    ) -> impl Future<Output = Result<Vec<u8>, InspectError>> + Send;
+    ) -> impl Future<Output = Result<Answer<Vec<u8>>, InspectError>> + Send;
 
     /// A small blob's bytes, as they came: a configuration.
     fn configuration(

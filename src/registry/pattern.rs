@@ -65,6 +65,8 @@ impl RegistryPattern {
             path => path,
         };
         let path = if path == "/" { "" } else { path };
+        // As references have it.
+        let authority = crate::image::without_default_port(authority);
         let (host, port) = split_port(authority).ok_or(PatternError)?;
         let is_port = |port: &str| {
             !port.starts_with(['0', '+']) && port.parse::<u16>().is_ok_and(|port| port > 0)
@@ -413,7 +415,8 @@ mod tests {
         for (pattern, target, expected) in [
             ("10.0.0.1:5000", "10.0.0.1:5000/a", true),
             ("10.0.0.1", "10.0.0.1:5000/a", false),
-            ("host.example:443", "host.example/a", false),
+            ("host.example:443", "host.example/a", true),
+            ("host:443", "host/a", false),
             ("[2001:db8::1]:5000", "[2001:db8::1]:5000/a", true),
             ("[2001:db8::1]", "[2001:db8::1]/a", true),
             ("[2001:db8::1]", "[2001:db8::1]:5000/a", false),

@@ -94,6 +94,7 @@ impl Scratch {
     }
 
     /// Where it is.
+    #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.folder
     }

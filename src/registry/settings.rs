@@ -50,7 +50,7 @@ pub struct RegistryEntry {
     pub ca_bundle: Option<PathBuf>,
     /// Plain HTTP and certificates that nobody vouches for are allowed.
     pub insecure: bool,
-    /// Requests at once.
+    /// crane processes at once.
     pub concurrency: Option<usize>,
     /// Requests in a second.
     pub requests_per_second: Option<f64>,
@@ -177,7 +177,10 @@ impl RegistrySettings {
         let mut registries = Vec::<RegistryEntry>::new();
         let mut seen = Vec::<(String, u64)>::new();
         for raw in bounded(&raw.registries, "registries")? {
-            let host = raw.host.value.to_ascii_lowercase();
+            let mut host = raw.host.value.to_ascii_lowercase();
+            if super::pattern::is_docker_hub(&host) {
+                host = "docker.io".into();
+            }
             if let Some((_, line)) = seen.iter().find(|(known, _)| *known == host) {
                 let problem = format!(
                     "this host has settings already, in line {line}: the first entry counts"
@@ -407,7 +410,7 @@ struct RawRegistry {
     ca_bundle: Option<Spanned<PathBuf>>,
     /// Allow plain HTTP, and certificates that nobody vouches for.
     insecure: Option<bool>,
-    /// Requests at once.
+    /// crane processes at once, which make up to three requests each.
     #[schemars(with = "Option<u64>", range(min = 1, max = 256))]
     concurrency: Option<Spanned<u64>>,
     /// Requests in a second; may be less than one.

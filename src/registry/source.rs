@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
@@ -20,8 +20,12 @@ use crate::image::Repository;
 use crate::report::ErrorKind;
 use crate::snapshot::Puller;
 
-/// Credentials that are tried for one request: a wrong one may lock an account.
-const MAX_CANDIDATES: usize = 16;
+/// Pull secrets' credentials that are tried for one request, taken in turn from those who run the image:
+/// a tenant may have any number of wrong ones, which must not keep another's right one from its turn.
+const MAX_TENANT_CANDIDATES: usize = 16;
+/// A credential that was refused so often, and never taken, is tried last: a wrong one may lock an
+/// account, and most images need none.
+const MAX_REFUSALS: u32 = 3;
 /// Namespaces whose secrets are asked for because of one image.
 const MAX_PULLERS: usize = 64;
 /// Reasons in a message.
@@ -131,6 +135,8 @@ pub struct CredentialSource {
     helpers: Helpers,
     /// What a registry took.
     worked: Mutex<HashMap<Pull, Candidate>>,
+    /// How often a registry refused a credential that it has never taken.
+    refusals: Mutex<HashMap<Arc<str>, Vec<(Arc<Credential>, Standing)>>>,
 }
 
 impl CredentialSource {
@@ -147,17 +153,52 @@ impl CredentialSource {
             docker_config,
             helpers,
             worked: Mutex::default(),
+            refusals: Mutex::default(),
         }
+    }
+
+    /// Notes how a registry takes a credential.
+    fn note(&self, registry: &Arc<str>, credential: &Arc<Credential>, is_taken: bool) {
+        let mut refusals = lock(&self.refusals);
+        let known = refusals.entry(Arc::clone(registry)).or_default();
+        let standing = match known.iter_mut().find(|(known, _)| known == credential) {
+            Some((_, standing)) => standing,
+            None => {
+                known.push((Arc::clone(credential), Standing::Refused(0)));
+                let Some((_, standing)) = known.last_mut() else {
+                    return;
+                };
+                standing
+            }
+        };
+        // Once taken it is right, whatever else it may not see.
+        *standing = match *standing {
+            Standing::Refused(times) if !is_taken => Standing::Refused(times.saturating_add(1)),
+            _ => Standing::Taken,
+        };
+    }
+
+    fn is_doubtful(&self, registry: &Arc<str>, credential: Option<&Arc<Credential>>) -> bool {
+        let Some(credential) = credential else {
+            return false;
+        };
+        let refusals = lock(&self.refusals);
+        let known = refusals.get(registry).map_or(&[][..], Vec::as_slice);
+        known.iter().any(|(known, standing)| {
+            let is_wrong = matches!(standing, Standing::Refused(times) if *times >= MAX_REFUSALS);
+            known == credential && is_wrong
+        })
     }
 
     /// Begins to ask for something.
     pub fn turn<'a>(&'a self, pull: &'a Pull) -> Turn<'a> {
-        let worked = self.worked.lock().unwrap_or_else(PoisonError::into_inner);
+        let worked = lock(&self.worked);
         Turn {
             source: self,
             pull,
             stages: Stage::ALL.into_iter(),
             queue: worked.get(pull).cloned().into_iter().collect(),
+            doubtful: VecDeque::new(),
             tried: Vec::new(),
             renewed: false,
             refusal: None,
@@ -202,14 +243,20 @@ impl CredentialSource {
                 }
             }
             Stage::PullSecrets => {
+                let Some(tenants) = &self.tenants else {
+                    return found;
+                };
+                let mut all = Vec::new();
                 for puller in pull.pullers.iter().take(MAX_PULLERS) {
-                    let Some(tenants) = &self.tenants else {
-                        break;
-                    };
                     let theirs = tenants.keyring(puller).await;
-                    let credentials = theirs.keyring.lookup(pull);
-                    found.extend(credentials.into_iter().map(|one| of(Some(one), None)));
+                    all.push(theirs.keyring.lookup(pull));
                     problems.extend(theirs.problems);
+                }
+                let (credentials, is_all) = in_turn(all);
+                found.extend(credentials.into_iter().map(|one| of(Some(one), None)));
+                if !is_all || pull.pullers.len() > MAX_PULLERS {
+                    problems
+                        .push("not all of the pull secrets were tried: there are too many".into());
                 }
             }
             Stage::DockerConfig => {
@@ -255,6 +302,38 @@ impl CredentialSource {
     }
 }
 
+/// How a registry has taken a credential so far.
+#[derive(Debug, Clone, Copy)]
+enum Standing {
+    /// It was refused so often, and never taken.
+    Refused(u32),
+    /// It was taken.
+    Taken,
+}
+
+/// The first of each, the second of each, and so on, each once; and whether these are all.
+fn in_turn(all: Vec<Vec<Arc<Credential>>>) -> (Vec<Arc<Credential>>, bool) {
+    let mut found = Vec::new();
+    let most = all.iter().map(Vec::len).max().unwrap_or_default();
+    for place in 0..most {
+        for credential in all.iter().filter_map(|theirs| theirs.get(place)) {
+            if found.contains(credential) {
+                continue;
+            }
+            if found.len() == MAX_TENANT_CANDIDATES {
+                return (found, false);
+            }
+            found.push(Arc::clone(credential));
+        }
+    }
+    (found, true)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Entries are whole: nobody panics between two changes.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How much a refusal tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
@@ -272,6 +351,8 @@ pub struct Turn<'a> {
     pull: &'a Pull,
     stages: std::array::IntoIter<Stage, 4>,
     queue: VecDeque<Candidate>,
+    /// What the registry has refused again and again: when all else was refused.
+    doubtful: VecDeque<Candidate>,
     tried: Vec<Option<Arc<Credential>>>,
     renewed: bool,
     /// The first refusal of those that tell most.
@@ -283,20 +364,27 @@ impl Turn<'_> {
     /// The next candidate; none if all were refused.
     pub async fn next(&mut self) -> Option<Candidate> {
         loop {
-            if self.tried.len() > MAX_CANDIDATES {
-                return None;
-            }
             if let Some(candidate) = self.queue.pop_front() {
                 // Namespaces often have copies of one secret.
-                if self.tried.contains(&candidate.credential)
-                    || (self.tried.len() == MAX_CANDIDATES && candidate.credential.is_some())
-                {
+                if self.tried.contains(&candidate.credential) {
+                    continue;
+                }
+                let (registry, credential) = (&self.pull.registry, candidate.credential.as_ref());
+                if self.source.is_doubtful(registry, credential) {
+                    self.doubtful.push_back(candidate);
                     continue;
                 }
                 self.tried.push(candidate.credential.clone());
                 return Some(candidate);
             }
-            let stage = self.stages.next()?;
+            let Some(stage) = self.stages.next() else {
+                let last = self.doubtful.pop_front()?;
+                if self.tried.contains(&last.credential) {
+                    continue;
+                }
+                self.tried.push(last.credential.clone());
+                return Some(last);
+            };
             let found = self
                 .source
                 .candidates(stage, self.pull, &mut self.problems)
@@ -331,15 +419,17 @@ impl Turn<'_> {
         };
         let Some(error) = error.filter(is_refusal) else {
             if error.is_none() {
-                let mut worked = self
-                    .source
-                    .worked
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                worked.insert(self.pull.clone(), candidate.clone());
+                lock(&self.source.worked).insert(self.pull.clone(), candidate.clone());
+                if let Some(credential) = &candidate.credential {
+                    self.source.note(&self.pull.registry, credential, true);
+                }
             }
             return false;
         };
+        if let (Some(credential), ErrorKind::Unauthorized) = (&candidate.credential, error.kind) {
+            self.source.note(&self.pull.registry, credential, false);
+        }
+        let is_absent = error.kind == ErrorKind::NotFound;
         let weight = match (&candidate.credential, error.kind) {
             (Some(_), ErrorKind::NotFound) => Weight::SeenAndAbsent,
             (Some(_), _) => Weight::Refused,
@@ -349,7 +439,7 @@ impl Turn<'_> {
             self.refusal = Some((weight, error.clone()));
         }
         // A token that a helper gave a while ago may be over.
-        if let (Some(helper), false) = (&candidate.helper, self.renewed) {
+        if let (Some(helper), false, false) = (&candidate.helper, self.renewed, is_absent) {
             self.renewed = true;
             self.source
                 .helpers
@@ -513,9 +603,12 @@ mod tests {
             ask(&source, &pull("team/other", &["a"]), "-").await.0.len(),
             4
         );
-        // What worked once may be refused now.
+        // What worked once may be refused now; what was refused three times and never taken comes after
+        // all others.
         let (tried, _) = ask(&source, &image, "-").await;
-        assert_eq!(tried, ["docker", "operator", "a", "c", "-"]);
+        assert_eq!(tried, ["docker", "c", "-"]);
+        let (tried, _) = ask(&source, &image, "a").await;
+        assert_eq!(tried, ["-", "docker", "operator", "a"]);
         Ok(())
     }
 
@@ -567,8 +660,28 @@ mod tests {
         let names: Vec<_> = (0..100).map(|number| format!("n{number}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let (tried, _) = ask(&source, &pull("team/app", &names), "nobody").await;
-        assert_eq!(tried.len(), MAX_CANDIDATES + 1);
+        assert_eq!(
+            tried.len(),
+            MAX_TENANT_CANDIDATES + 1 + 1,
+            "and the operator's"
+        );
         assert_eq!(tried.last().map(String::as_str), Some("-"));
+        Ok(())
+    }
+
+    #[test]
+    fn tenants_take_turns_with_their_credentials() -> Result {
+        let one = |user: &str| -> Result<Arc<Credential>> {
+            let text = config(&[("registry.example", user)]);
+            let keyring = DockerConfig::parse(text.as_bytes(), Author::Tenant)?.keyring;
+            Ok(keyring.lookup(&pull("a", &[])).remove(0))
+        };
+        let many = (0..20).map(|number| one(&number.to_string()));
+        let many = many.collect::<Result<Vec<_>>>()?;
+        let right = one("right")?;
+        let (tried, is_all) = in_turn(vec![many, vec![Arc::clone(&right)]]);
+        assert_eq!((tried.len(), is_all), (MAX_TENANT_CANDIDATES, false));
+        assert_eq!(tried.iter().position(|tried| *tried == right), Some(1));
         Ok(())
     }
 

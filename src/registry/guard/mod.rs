@@ -136,6 +136,7 @@ impl Ticket {
     }
 
     /// Bytes that went through, in both directions.
+    #[cfg(test)]
     pub fn bytes(&self) -> u64 {
         self.visit.bytes()
     }

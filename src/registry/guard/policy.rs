@@ -197,10 +197,12 @@ impl Refusal {
                 format!("{who}, since the Kubernetes API server is there: correct the image")
             }
             Rule::Credential => format!(
-                "{who}, since a credential is in play and it is none of the registry's hosts: {allow}"
+                "{who}, since a credential is in play and it is none of the registry's hosts: if it is right, name it in token_hosts or blob_hosts in --registries"
             ),
             Rule::PlainHttp => {
-                format!("{who} without TLS: give it a certificate, or, {allow}")
+                format!(
+                    "{who} without TLS: give it a certificate, or set insecure for it in --registries; where no credential is in play, --allow-host {host} does, too"
+                )
             }
             Rule::Address(Place::Metadata) => {
                 format!("{who}, since its address is a metadata service's: {allow}")

@@ -268,7 +268,7 @@ fn a_refusal_names_the_host_the_rule_and_what_to_do() -> Result {
             "registry.example",
             "registry.example:80",
             Rule::PlainHttp,
-            "registry.example:80 was not asked without TLS: give it a certificate, or, if it is right, allow it with --allow-host registry.example:80",
+            "registry.example:80 was not asked without TLS: give it a certificate, or set insecure for it in --registries; where no credential is in play, --allow-host registry.example:80 does, too",
         ),
     ] {
         let refusal = Refusal::new(&to.parse()?, rule);

@@ -16,7 +16,8 @@ struct Preset {
 }
 
 /// Each with the pages that name its hosts, read in November 2026. A host that anybody can get, such as a
-/// bucket of a name in one's own account, is written out whole.
+/// bucket of a name in one's own account, is written out whole, except where a cloud names its own so that
+/// no page lists them all: storage accounts of Azure, ECR's buckets.
 const PRESETS: &[Preset] = &[
     // Docker Hub: <https://docs.docker.com/desktop/setup/allow-list/>; for its bucket in AWS,
     // <https://jfrog.com/help/r/what-should-we-whitelist-for-artifactory-when-our-docker-registry-is-behind-firewalls-and-proxy-servers>.

@@ -111,7 +111,7 @@ fn service(code: &str, status: u16) -> Failure {
             "the service is not well: try again later"
         }
         (_, 401 | 403) => {
-            "the credentials lack a right: s3:PutObject and s3:AbortMultipartUpload to write, s3:GetObject and s3:ListBucket to read"
+            "the credentials lack a right: s3:PutObject and s3:AbortMultipartUpload to write, s3:GetObject and s3:ListBucket to read, s3:DeleteObject to prune"
         }
         (_, 404) => "no such bucket or object: check --store and --s3-endpoint",
         (_, 412) => "it is there already and is never overwritten",
