@@ -88,7 +88,7 @@ fn runs(cluster: &Cluster) -> Result<Vec<Value>> {
     let mut list = program();
     list.args(["list", "--format", "json", "--store", &Cluster::store()]);
     let runs: Value = serde_json::from_str(&succeed(&mut cluster.enter(&list))?)?;
-    Ok(runs.as_array().ok_or("no list")?.clone())
+    Ok(runs["runs"].as_array().ok_or("no list")?.clone())
 }
 
 /// The commands of Helm's notes.
@@ -161,8 +161,10 @@ fn helm_installs_upgrades_and_uninstalls_it_and_leaves_nothing_but_the_reports()
     let reports = runs(&cluster)?;
     assert_eq!(reports.len(), 1, "{reports:?}");
 
+    // Of the next run and this one, pruning keeps the next.
+    let keep = "prune.keep.last=1,prune.keep.daily=0,prune.keep.weekly=0,prune.keep.monthly=0,prune.keep.yearly=0";
     let more = ["--set", "schedule=30 3 * * *,prune.enabled=true"];
-    release("upgrade", &more)?;
+    release("upgrade", &[&more[..], &["--set", keep]].concat())?;
     let jobs = cluster.read(&["get", "cronjobs", "-n", RELEASE])?;
     let schedules = jobs["items"].as_array().ok_or("no list")?;
     let schedules: Vec<_> = schedules
@@ -170,10 +172,17 @@ fn helm_installs_upgrades_and_uninstalls_it_and_leaves_nothing_but_the_reports()
         .map(|job| &job["spec"]["schedule"])
         .collect();
     assert_eq!(schedules, ["30 3 * * *", "0 6 * * 0"]);
-    let from = "--from=cronjob/image-census-prune";
-    let mut create = cluster.kubectl(&["create", "job", "-n", RELEASE, from, "first-sunday"])?;
-    succeed(&mut create)?;
-    complete(&cluster, "first-sunday")?;
+    for (cron_job, job) in [
+        (RELEASE, "second-night"),
+        ("image-census-prune", "first-sunday"),
+    ] {
+        let from = format!("--from=cronjob/{cron_job}");
+        succeed(&mut cluster.kubectl(&["create", "job", "-n", RELEASE, &from, job])?)?;
+        complete(&cluster, job)?;
+    }
+    let kept = runs(&cluster)?;
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_ne!(kept, reports);
     let during = objects(&cluster)?;
     let own = during.difference(&before).collect::<Vec<_>>();
     assert!(own.len() > 15, "{own:#?}");
@@ -191,6 +200,6 @@ fn helm_installs_upgrades_and_uninstalls_it_and_leaves_nothing_but_the_reports()
     let kinds = "clusterroles,clusterrolebindings,roles,rolebindings,all,configmaps,serviceaccounts,networkpolicies";
     let found = cluster.read(&["get", kinds, "-A", "-l", labelled])?;
     assert_eq!(found["items"], json!([]));
-    assert_eq!(runs(&cluster)?, reports);
+    assert_eq!(runs(&cluster)?, kept);
     Ok(())
 }

@@ -371,6 +371,60 @@ fn assert_labelled(name: &str, objects: &Objects) {
     }
 }
 
+/// What the accounts may do, and what their pods may reach, whatever is chosen.
+fn assert_rights(name: &str, objects: &Objects) {
+    for (object, value) in objects {
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        if object.starts_with("ClusterRole ") {
+            let listed =
+                json!([{"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["list"]}]);
+            assert_eq!(value["rules"], listed, "{name}: {object}");
+        }
+        if object.starts_with("Role ") {
+            for rule in list(&value["rules"]) {
+                assert_eq!(rule["verbs"], json!(["get"]), "{name}: {object}");
+                assert!(!list(&rule["resourceNames"]).is_empty(), "{name}: {object}");
+            }
+        }
+        // The account that may delete objects has no rights in the cluster.
+        for subject in list(&value["subjects"]) {
+            assert_eq!(subject["name"], RELEASE, "{name}: {object}");
+        }
+        // One account has no use of the other's keys.
+        if object.starts_with("CronJob ") {
+            let text = value.to_string();
+            let is_prune = object.ends_with("-prune");
+            assert_eq!(text.contains("image-census-prune-object-store"), is_prune);
+            let nightly = text.contains("\"image-census-object-store\"");
+            assert!(!(nightly && is_prune), "{name}: {object}");
+        }
+        if object.starts_with("NetworkPolicy ") {
+            let mut open = Vec::new();
+            for rule in list(&value["spec"]["egress"]) {
+                let ports: Vec<_> = list(&rule["ports"])
+                    .iter()
+                    .map(|port| port["port"].clone())
+                    .collect();
+                for peer in list(&rule["to"]) {
+                    open.push(json!([peer["ipBlock"], ports]));
+                }
+                if list(&rule["to"]).is_empty() {
+                    assert_eq!(ports, [53, 53], "{name}");
+                }
+            }
+            let mut expected = vec![
+                json!([{"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}, [443, 6443]]),
+                json!([{"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}, [443, 6443]]),
+            ];
+            if name.starts_with("pod-identity") || name.starts_with("everything") {
+                expected.push(json!([{"cidr": "169.254.170.23/32"}, [80]]));
+                expected.push(json!([{"cidr": "fd00:ec2::23/128"}, [80]]));
+            }
+            assert_eq!(open, expected, "{name}");
+        }
+    }
+}
+
 /// What each attempt needs beside the deadline: to write the report, and to start.
 const WRITING: u64 = 5 * 60;
 const STARTING: u64 = 5 * 60;
@@ -458,6 +512,7 @@ fn kustomize_and_helm_make_the_same_objects_and_the_api_server_accepts_them_all_
             let name = format!("{name}-{maker}");
             assert_labelled(&name, objects);
             assert_times_agree(&name, objects)?;
+            assert_rights(&name, objects);
             let jobs = objects
                 .values()
                 .filter(|object| object["kind"] == "CronJob");
@@ -504,6 +559,7 @@ fn every_example_of_values_is_accepted_and_so_are_the_registry_settings_beside_t
         let objects = accepted(&cluster, &name, &objects)?;
         assert_labelled(&name, &objects);
         assert_times_agree(&name, &objects)?;
+        assert_rights(&name, &objects);
     }
     let folder = tempfile::tempdir()?;
     let pods = folder.path().join("pods.json");
