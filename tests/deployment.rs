@@ -5,16 +5,16 @@ mod harness;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use std::slice;
 use std::time::{Duration, Instant};
 
 use fixtures::{distributions, images, pods};
 use harness::container::{Container, PROGRAM, configuration};
-use harness::control_plane::ControlPlane;
+use harness::control_plane::{ControlPlane, pod_of};
 use harness::object_store::{BUCKET, ObjectStore};
 use harness::registry::Registry;
 use harness::{Result, crane, program, root, stderr, succeed};
@@ -26,25 +26,6 @@ fn apply(cluster: &ControlPlane, arguments: &[&str]) -> Result<String> {
     succeed(command.args(arguments).current_dir(root()))
 }
 
-/// The output of kubectl as JSON.
-fn read(cluster: &ControlPlane, arguments: &[&str]) -> Result<Value> {
-    let mut command = cluster.kubectl(arguments)?;
-    Ok(serde_json::from_str(&succeed(
-        command.args(["-o", "json"]),
-    )?)?)
-}
-
-/// Asks the API server whether it would admit a pod.
-fn admit(cluster: &ControlPlane, pod: &Value) -> Result<Output> {
-    let mut command = cluster.kubectl(&["create", "--dry-run=server", "-f", "-"])?;
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.stderr(Stdio::piped()).spawn()?;
-    let mut input = child.stdin.take().ok_or("no standard input")?;
-    input.write_all(pod.to_string().as_bytes())?;
-    drop(input);
-    Ok(child.wait_with_output()?)
-}
-
 #[test]
 fn the_manifests_are_accepted_without_a_warning_and_grant_what_a_snapshot_needs_and_no_more()
 -> Result {
@@ -54,27 +35,13 @@ fn the_manifests_are_accepted_without_a_warning_and_grant_what_a_snapshot_needs_
     apply(&cluster, &["-k", "cronjob/base", "--dry-run=server"])?;
     apply(&cluster, &["-k", "cronjob/base"])?;
 
-    let job = read(
-        &cluster,
-        &["get", "cronjob", "image-census", "-n", "image-census"],
-    )?;
-    let job = &job["spec"]["jobTemplate"]["spec"];
-    let template = &job["template"];
-    let pod = |change: &dyn Fn(&mut Value)| {
-        let mut pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "probe", "namespace": "image-census", "labels": template["metadata"]["labels"]},
-            "spec": template["spec"],
-        });
-        change(&mut pod["spec"]);
-        pod
-    };
-    let admitted = admit(&cluster, &pod(&|_| {}))?;
+    let job = cluster.read(&["get", "cronjob", "image-census", "-n", "image-census"])?;
+    let pod = pod_of(&job, "probe");
+    let admitted = cluster.admit(slice::from_ref(&pod))?;
     assert!(admitted.status.success(), "{}", stderr(&admitted));
-    let refused = admit(
-        &cluster,
-        &pod(&|spec| spec["securityContext"]["runAsNonRoot"] = json!(null)),
-    )?;
+    let mut root = pod;
+    root["spec"]["securityContext"]["runAsNonRoot"] = json!(null);
+    let refused = cluster.admit(&[root])?;
     assert!(!refused.status.success(), "the standard is not enforced");
     assert!(
         stderr(&refused).contains("violates PodSecurity \"restricted:latest\""),
@@ -129,21 +96,9 @@ fn the_settings_are_the_programs_own_and_end_with_2_until_they_are_filled_in() -
     let cluster = ControlPlane::start()?;
     apply(&cluster, &["-f", "cronjob/base/namespace.yaml"])?;
     apply(&cluster, &["-k", "cronjob/base"])?;
-    let settings = read(
-        &cluster,
-        &["get", "configmap", "image-census", "-n", "image-census"],
-    )?;
-    let job = read(
-        &cluster,
-        &["get", "cronjob", "image-census", "-n", "image-census"],
-    )?;
-    let job = &job["spec"]["jobTemplate"]["spec"];
-    let container = &job["template"]["spec"]["containers"][0];
-    let deadline = settings["data"]["IMAGE_CENSUS_DEADLINE"].as_str();
-    let minutes = deadline.and_then(|time| time.strip_suffix('m'));
-    let minutes: u64 = minutes.ok_or("a deadline in minutes")?.parse()?;
-    // Two attempts have time to end by themselves, with a report.
-    assert!(job["activeDeadlineSeconds"].as_u64() > Some(2 * 60 * minutes));
+    let settings = cluster.read(&["get", "configmap", "image-census", "-n", "image-census"])?;
+    let job = cluster.read(&["get", "cronjob", "image-census", "-n", "image-census"])?;
+    let container = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
     let arguments: Vec<_> = strings(&container["args"]);
     let help = succeed(program().args(&arguments).arg("--help"))?;
     let mut run = program();
@@ -155,8 +110,8 @@ fn the_settings_are_the_programs_own_and_end_with_2_until_they_are_filled_in() -
         run.env(name, value.as_str().ok_or("a setting is no text")?);
     }
     for (missing, value) in [
-        ("--store", ("IMAGE_CENSUS_STORE", "s3://reports/census")),
         ("--cluster-name", ("IMAGE_CENSUS_CLUSTER_NAME", "prod-eu")),
+        ("--store", ("IMAGE_CENSUS_STORE", "s3://reports/census")),
     ] {
         let output = run.output()?;
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

@@ -1,8 +1,9 @@
 //! A real API server with etcd, by `scripts/control-plane`.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -35,6 +36,35 @@ impl ControlPlane {
             .arg(self.folder.path().join("cache"));
         command.env("KUBECONFIG", self.kubeconfig()).args(arguments);
         Ok(command)
+    }
+
+    /// What kubectl answers, as JSON.
+    pub(crate) fn read(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = self.kubectl(arguments)?;
+        Ok(serde_json::from_str(&succeed(
+            command.args(["-o", "json"]),
+        )?)?)
+    }
+
+    /// kubectl with these objects as its input, as `-f -` wants them.
+    pub(crate) fn kubectl_with(&self, arguments: &[&str], objects: &str) -> Result<Output> {
+        let mut command = self.kubectl(arguments)?;
+        command.args(["-f", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let mut input = child.stdin.take().ok_or("no standard input")?;
+        let objects = objects.to_owned();
+        // A large answer may come before all is read.
+        let writer = std::thread::spawn(move || input.write_all(objects.as_bytes()));
+        let output = child.wait_with_output()?;
+        writer.join().map_err(|_| "writing failed")??;
+        Ok(output)
+    }
+
+    /// Asks the API server whether it would admit these pods.
+    pub(crate) fn admit(&self, pods: &[Value]) -> Result<Output> {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": pods});
+        self.kubectl_with(&["create", "--dry-run=server"], &list.to_string())
     }
 
     /// `127.0.0.1:PORT` of the API server.
@@ -137,4 +167,19 @@ fn script(action: &str, folder: &Path) -> Command {
     let mut command = Command::new(root().join("scripts/control-plane"));
     command.arg(action).arg(folder);
     command
+}
+
+/// A pod as a CronJob's controller makes it.
+pub(crate) fn pod_of(cron_job: &Value, name: &str) -> Value {
+    let template = &cron_job["spec"]["jobTemplate"]["spec"]["template"];
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": cron_job["metadata"]["namespace"],
+            "labels": template["metadata"]["labels"],
+        },
+        "spec": template["spec"],
+    })
 }

@@ -10,7 +10,9 @@ labels:
 {{- end -}}
 
 {{- define "image-census.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
 {{- end -}}
 
 {{- /* What every pod of ours has: the restricted standard, and no variables of Services. */ -}}
@@ -34,4 +36,41 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
+{{- end -}}
+
+{{- /* What both pods need to reach the store. */ -}}
+{{- define "image-census.env" -}}
+{{- if .Values.volume.enabled }}
+- name: IMAGE_CENSUS_STORE
+  value: /reports
+{{- end }}
+{{- if .Values.caBundleConfigMap }}
+- name: SSL_CERT_FILE
+  value: /etc/image-census/ca-bundle/ca.pem
+{{- end }}
+{{- end -}}
+
+{{- define "image-census.volumeMounts" -}}
+{{- if .Values.volume.enabled }}
+- name: reports
+  mountPath: /reports
+{{- end }}
+{{- if .Values.caBundleConfigMap }}
+- name: ca-bundle
+  mountPath: /etc/image-census/ca-bundle
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "image-census.volumes" -}}
+{{- if .Values.volume.enabled }}
+- name: reports
+  persistentVolumeClaim:
+    claimName: image-census-reports
+{{- end }}
+{{- with .Values.caBundleConfigMap }}
+- name: ca-bundle
+  configMap:
+    name: {{ . }}
+{{- end }}
 {{- end -}}
