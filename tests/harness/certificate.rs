@@ -26,7 +26,8 @@ impl Certificate {
         succeed(&mut openssl("/CN=test authority", &authority))?;
         let mut leaf = openssl("/CN=test", &names);
         leaf.args(["-CA", &authority[0], "-CAkey", &authority[1]]);
-        leaf.arg("-addext").arg(format!("subjectAltName=IP:{address},DNS:*.localhost"));
+        leaf.arg("-addext")
+            .arg(format!("subjectAltName=IP:{address},DNS:*.localhost"));
         succeed(leaf.args(["-addext", "basicConstraints=critical,CA:FALSE"]))?;
         Ok(Self { folder, names })
     }
