@@ -17,6 +17,7 @@ pub(crate) mod docker_registry;
 pub(crate) mod identity;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod readers;
 pub(crate) mod recorder;
