@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use fixtures::{images, manifests, pods};
 use harness::bad_registry::{BadRegistry, Fault};
 use harness::certificate::Certificate;
 use harness::prometheus::{Pushgateway, promtool};
 use harness::recorder::Recorder;
+use harness::running::{Ended, Running};
 use harness::tls::{self, Front};
 use harness::{Result, crane, get, list, program, root, rows, snapshot_of, stderr, succeed, tool};
 use night::{demo_nights, write_idle_pods};
@@ -46,9 +47,9 @@ fn pushed(pods: &Path, store: &Path, url: &str) -> Result<Command> {
 }
 
 /// The events of a run's log whose message begins so.
-fn events(output: &Output, message: &str) -> Result<Vec<Value>> {
+fn events(log: &str, message: &str) -> Result<Vec<Value>> {
     let mut found = Vec::new();
-    for line in stderr(output).lines() {
+    for line in log.lines() {
         let event: Value = serde_json::from_str(line).map_err(|_| line.to_owned())?;
         if event["message"]
             .as_str()
@@ -157,7 +158,7 @@ fn a_run_that_is_cut_off_keeps_when_the_last_complete_one_was() -> Result {
         .args(["--snapshot-time", "2026-11-23T02:00:00Z"])
         .output()?;
     assert!(output.status.success(), "{}", stderr(&output));
-    let events = events(&output, "metrics pushed")?;
+    let events = events(&stderr(&output), "metrics pushed")?;
     assert_eq!(events.len(), 1, "{}", stderr(&output));
     assert_eq!(events[0]["host"], gateway.address);
     let before = gateway.samples("test")?;
@@ -279,24 +280,19 @@ fn a_pushgateway_that_does_not_take_the_metrics_costs_a_warning_and_little_time(
         let store = folder.path().join(number.to_string());
         let mut command = pushed(&pods, &store, url)?;
         command.env("SSL_CERT_FILE", trusted.authority());
-        let started = Instant::now();
-        let run = std::thread::spawn(move || (command.output(), started.elapsed()));
-        runs.push((store, run));
+        runs.push((store, Running::start(&mut command)?));
     }
     for ((url, status, warning, asked), (store, run)) in cases.iter().zip(runs) {
-        let (output, took) = run.join().map_err(|_| "a panic")?;
-        let output = output?;
-        assert_eq!(output.status.code(), Some(0), "{url}: {}", stderr(&output));
-        assert!(took < BOUND, "{url}: {took:?}");
+        let Ended {
+            status: end,
+            stderr: log,
+            ..
+        } = run.wait(BOUND, || Ok(()))?;
+        assert_eq!(end.code(), Some(0), "{url}: {log}");
         assert_eq!(list(&store)?.lines().count(), 2, "{url}: no report");
-        assert_eq!(events(&output, "committed")?.len(), 1, "{url}");
-        let failed = events(&output, NOT_PUSHED)?;
-        assert_eq!(
-            failed.len(),
-            usize::from(warning.is_some()),
-            "{url}: {}",
-            stderr(&output)
-        );
+        assert_eq!(events(&log, "committed")?.len(), 1, "{url}");
+        let failed = events(&log, NOT_PUSHED)?;
+        assert_eq!(failed.len(), usize::from(warning.is_some()), "{url}: {log}");
         for event in &failed {
             let said = event["message"].as_str().unwrap_or_default();
             let expected = format!("{NOT_PUSHED}: {}", warning.unwrap_or_default());
@@ -306,12 +302,12 @@ fn a_pushgateway_that_does_not_take_the_metrics_costs_a_warning_and_little_time(
             let host = event["host"].as_str().ok_or("no host")?;
             assert!(url.contains(host) && !host.contains('/'), "{event}");
         }
-        let pushed = events(&output, "metrics pushed")?.len();
+        let pushed = events(&log, "metrics pushed")?.len();
         assert_eq!(pushed, usize::from(warning.is_none()), "{url}");
         if let Some((server, times)) = asked {
             assert_eq!(server.log(), vec![format!("POST {GROUP}"); *times], "{url}");
         }
-        assert!(!stderr(&output).contains("hUnTeR2"), "{}", stderr(&output));
+        assert!(!log.contains("hUnTeR2"), "{log}");
     }
     assert_eq!(elsewhere.connections(), 0, "a redirect was followed");
     assert_eq!(real.samples("test")?["image_census_complete"], "1");
@@ -398,6 +394,16 @@ fn every_alert_is_parsed_tested_documented_and_on_metrics_that_exist() -> Result
     for name in &names {
         assert!(guide.contains(&format!("`{name}`")), "{name}");
     }
+
+    // As the guide wraps it for the Prometheus operator.
+    let (_, rest) = guide.split_once("```sh\n").ok_or("no script")?;
+    let (script, _) = rest.split_once("```").ok_or("no end")?;
+    let script = script.replace("kubectl apply -f -", "cat");
+    let mut shell = Command::new("sh");
+    let wrapped = succeed(shell.args(["-ec", &script]).current_dir(root()))?;
+    let wrapped: Value = serde_saphyr::from_str(&wrapped)?;
+    assert_eq!(wrapped["kind"], "PrometheusRule");
+    assert_eq!(wrapped["spec"], serde_saphyr::from_str::<Value>(&rules)?);
     Ok(())
 }
 
