@@ -418,6 +418,15 @@ pub struct SnapshotArgs {
     /// Do not rewrite `latest`
     #[arg(long, env = "IMAGE_CENSUS_NO_LATEST")]
     pub no_latest: bool,
+    /// Push metrics of the committed run to this Pushgateway, e.g. http://pushgateway.monitoring:9091
+    // A text, and not shown: a mistaken one may hold a password, which clap would repeat.
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_PUSHGATEWAY",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub pushgateway: Option<String>,
     /// Exit with 3 if anything could not be inspected, or the run was cut off; what a policy leaves out is neither
     #[arg(long, env = "IMAGE_CENSUS_STRICT")]
     pub strict: bool,

@@ -2,7 +2,7 @@
 //!
 //! The data flows one way: [`pod`] (slim pods from a file or the cluster) → [`snapshot`] (a row a
 //! container) → [`inspect`] (each distinct image once, through [`registry`], identified by [`os`]) →
-//! [`report`] (the model and its formats) → [`storage`] (keys and the store).
+//! [`report`] (the model and its formats) → [`storage`] (keys and the store). [`metrics`] tell Prometheus of it.
 
 pub mod cli;
 pub mod cluster;
@@ -11,6 +11,7 @@ pub mod diff;
 pub mod history;
 pub mod image;
 pub mod inspect;
+pub mod metrics;
 pub mod os;
 pub mod pod;
 pub mod registry;

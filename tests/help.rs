@@ -34,6 +34,7 @@ fn no_option_stands_under_the_heading_of_another_group() {
                 "namespace",
                 "exclude-namespace",
                 "selector",
+                "default-platform",
             ]
             .contains(&option),
             // What these hold may grow; what belongs elsewhere is not in them.

@@ -374,7 +374,7 @@ fn references_that_are_odd_but_right_have_one_normal_form() -> Result {
         ),
         (
             "registry-1.docker.io/library/nginx:5".into(),
-            "registry-1.docker.io library/nginx 5".into(),
+            "docker.io library/nginx 5".into(),
         ),
         (
             "GHCR.invalid/a/b:V1.RC-1_x".into(),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -21,6 +22,7 @@ use crate::cluster::{Cluster, in_cluster};
 use crate::diff::{Diff, DiffOptions, Side, compare};
 use crate::history::{SigningKey, Trust, knowledge, last_comparable};
 use crate::inspect::{Inspector, InspectorSettings, Plan, join};
+use crate::metrics::{AddressError, Pushgateway, exposition};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
 use crate::registry::guard::Rules;
@@ -43,6 +45,7 @@ pub async fn snapshot(
 ) -> anyhow::Result<Outcome> {
     let started = tokio::time::Instant::now();
     let eol = eol_table(arguments.eol_data.as_deref())?;
+    let pushgateway = pushgateway(arguments.pushgateway.as_deref())?;
     let store = open_store(&arguments.store).await?;
     let cluster_name = cluster_name(&arguments.cluster)?;
     let signing_key = arguments.signing_key_file.as_deref().map(SigningKey::read);
@@ -162,6 +165,9 @@ pub async fn snapshot(
         reason = manifest.header.completeness.reason.as_deref(),
         "committed"
     );
+    if let Some(pushgateway) = &pushgateway {
+        push(pushgateway, &run.key, &manifest, started.elapsed()).await;
+    }
     summarise(run.store, &run.key, &report, &manifest, diff.as_ref(), out)?;
     let lacks = |row: &ContainerRow| {
         let image = report.images.get(row.image_index);
@@ -176,6 +182,31 @@ pub async fn snapshot(
     } else {
         Outcome::Done
     })
+}
+
+fn pushgateway(address: Option<&str>) -> Result<Option<Pushgateway>, UsageError> {
+    let parsed = address.map(str::parse).transpose();
+    parsed.map_err(|error: AddressError| UsageError(format!("--pushgateway: {error}")))
+}
+
+/// Tells the Pushgateway. The report is committed: that this fails is no failure of the run.
+async fn push(pushgateway: &Pushgateway, key: &RunKey, manifest: &Manifest, took: Duration) {
+    let host = pushgateway.host();
+    let metrics = match exposition(manifest, took) {
+        Ok(metrics) => metrics,
+        Err(error) => {
+            tracing::warn!(%error, "the report is committed, but no metrics could be made of it");
+            return;
+        }
+    };
+    match pushgateway.push(&key.cluster, metrics).await {
+        Ok(()) => tracing::info!(host, "metrics pushed"),
+        Err(error) => tracing::warn!(
+            host,
+            status = error.status(),
+            "the report is committed, but its metrics were not pushed: {error}"
+        ),
+    }
 }
 
 /// Where the pods come from: a file that was read, or a cluster that is still to be listed.

@@ -18,6 +18,7 @@ pub(crate) mod helm;
 pub(crate) mod identity;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod readers;
 pub(crate) mod recorder;
