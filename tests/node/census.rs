@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -86,6 +87,7 @@ impl<'a> Census<'a> {
         fs::copy(private.authority(), census.join("ca.pem"))?;
         fs::write(census.join("keys.env"), cluster.keys()?)?;
         for (name, _) in &overlays {
+            // A warning would be the pod security standard's.
             let mut apply = cluster.kubectl(&["apply", "--server-side", "--warnings-as-errors"])?;
             succeed(apply.arg("-k").arg(folder.path().join(name)))?;
         }
@@ -163,23 +165,30 @@ impl<'a> Census<'a> {
 
     /// Waits until its Job is complete; the most that its pod was seen to use.
     pub(crate) fn wait(&self, firing: &Firing) -> Result<Usage> {
-        let started = Instant::now();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let sampler = scope.spawn(|| self.sample(&firing.uid, &over));
+            let completed = self.complete(firing);
+            over.store(true, Ordering::Relaxed);
+            let used = sampler.join().map_err(|_| "the sampler panicked")?;
+            completed.map(|()| used)
+        })
+    }
+
+    /// What a pod has used, read while it is there: it is gone a moment after its end.
+    fn sample(&self, uid: &str, over: &AtomicBool) -> Usage {
         let mut used = Usage::default();
-        let mut asked = Instant::now();
-        let mut group = None;
+        while !over.load(Ordering::Relaxed) {
+            let group = self.cluster.group_of(uid).ok().flatten();
+            used = group.and_then(|group| group.usage()).unwrap_or(used);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        used
+    }
+
+    fn complete(&self, firing: &Firing) -> Result {
+        let started = Instant::now();
         loop {
-            if group.is_none() {
-                group = self.cluster.group_of(&firing.uid)?;
-            }
-            used = group
-                .as_ref()
-                .and_then(|group| group.usage())
-                .unwrap_or(used);
-            std::thread::sleep(Duration::from_millis(5));
-            if asked.elapsed() < Duration::from_millis(700) {
-                continue;
-            }
-            asked = Instant::now();
             let job = self
                 .cluster
                 .read(&["get", "job", &firing.job, "-n", NAMESPACE])?;
@@ -189,11 +198,12 @@ impl<'a> Census<'a> {
                 conditions.any(|condition| condition["type"] == wanted)
             };
             if is("Complete") {
-                return Ok(used);
+                return Ok(());
             }
             if is("Failed") || started.elapsed() > LIMIT {
                 return Err(self.what_went_wrong(firing, &job)?.into());
             }
+            std::thread::sleep(Duration::from_millis(300));
         }
     }
 
@@ -253,7 +263,7 @@ impl<'a> Census<'a> {
     /// How many runs are committed.
     pub(crate) fn runs(&self) -> Result<usize> {
         let runs = self.json(&["list", "--format", "json"])?;
-        Ok(runs.as_array().ok_or("no list")?.len())
+        Ok(runs["runs"].as_array().ok_or("no list")?.len())
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::harness::cluster::script;
-use crate::harness::running::{assert_no_process_with, until};
+use crate::harness::running::{assert_no_process_with, processes_with, until};
 use crate::harness::{Result, stderr, succeed};
 
 /// Control groups of clusters that were started by a process.
@@ -78,16 +78,27 @@ fn a_cluster_that_ended_or_was_killed_leaves_nothing_but_its_logs() -> Result {
     assert_nothing_runs(folder, &first)?;
     assert!(!script("status", folder).output()?.status.success());
 
-    // It is killed, and the next one clears up.
-    succeed(&mut script("up", folder))?;
+    // What starts it is killed, and it ends, too.
+    let mut up = script("up", folder).spawn()?;
+    let etcd = folder.join("etcd").display().to_string();
+    until("the start", || Ok(!processes_with(&etcd)?.is_empty()))?;
     let second = supervisor(folder)?;
-    succeed(Command::new("kill").args(["-KILL", &second]))?;
+    up.kill()?;
+    up.wait()?;
+    until("the end", || Ok(groups(&second)?.is_empty()))?;
+    assert_nothing_runs(folder, &second)?;
+
+    // Its outermost process is killed: all others end with it, and the next one clears up.
     succeed(&mut script("up", folder))?;
-    assert_eq!(groups(&second)?, <[String; 0]>::default());
     let third = supervisor(folder)?;
     succeed(Command::new("kill").args(["-KILL", &third]))?;
+    assert_no_process_with(&format!("{}/", folder.display()))?;
+    succeed(&mut script("up", folder))?;
+    assert_eq!(groups(&third)?, <[String; 0]>::default());
+    let fourth = supervisor(folder)?;
+    succeed(Command::new("kill").args(["-KILL", &fourth]))?;
     succeed(&mut script("down", folder))?;
-    assert_nothing_runs(folder, &third)?;
+    assert_nothing_runs(folder, &fourth)?;
     assert_only_logs(folder)?;
     assert_eq!(machine()?, before);
     Ok(())
