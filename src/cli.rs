@@ -84,7 +84,7 @@ pub enum Command {
     /// Remove old runs by retention rules
     Prune(PruneArgs),
     /// Find out before the night whether a snapshot would work: cluster, crane, store
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
     /// Show when which distribution's support ends, as this program knows it
     Eol(EolArgs),
     /// Print a completion script for a shell

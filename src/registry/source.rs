@@ -136,7 +136,7 @@ pub struct CredentialSource {
     /// What a registry took.
     worked: Mutex<HashMap<Pull, Candidate>>,
     /// How often a registry refused a credential that it has never taken.
-    refusals: Mutex<HashMap<Arc<str>, Vec<(Arc<Credential>, Standing)>>>,
+    refusals: Mutex<HashMap<Arc<str>, Standings>>,
 }
 
 impl CredentialSource {
@@ -301,6 +301,9 @@ impl CredentialSource {
         }
     }
 }
+
+/// How a registry has taken its credentials so far: they are few.
+type Standings = Vec<(Arc<Credential>, Standing)>;
 
 /// How a registry has taken a credential so far.
 #[derive(Debug, Clone, Copy)]
