@@ -281,6 +281,51 @@ fn a_night_in_the_image_writes_to_s3_with_the_images_crane_and_to_no_file() -> R
 }
 
 #[test]
+fn the_nightly_account_needs_the_rights_that_its_readme_names_and_cannot_prune() -> Result {
+    let server = ObjectStore::start(&[])?;
+    let readme = fs::read_to_string(root().join("cronjob/README.md"))?;
+    let rights = [
+        "s3:PutObject",
+        "s3:AbortMultipartUpload",
+        "s3:GetObject",
+        "s3:ListBucket",
+    ];
+    for right in rights {
+        assert!(readme.contains(right), "{right}");
+    }
+    let account = server.create_account("AKIANIGHTLY", &rights[..3], "fleet/")?;
+    let folder = tempfile::tempdir()?;
+    let pods = folder.path().join("pods.json");
+    fs::write(&pods, fixtures::manifests::pod_list(&[])?)?;
+    let run = |arguments: &[&str]| -> Result<std::process::Output> {
+        let mut command = program();
+        server.configure(&mut command);
+        command.envs(account.clone()).args(arguments);
+        command.args(["--store", &format!("s3://{BUCKET}/fleet")]);
+        Ok(command.output()?)
+    };
+    let night = ["snapshot", "--cluster-name", "test", "--pods"];
+    let [crane, pods] = [crane()?, pods].map(|path| path.display().to_string());
+    // The second reads what the first has written.
+    for _ in 0..2 {
+        let output = run(&[&night[..], &[&pods, "--crane", &crane]].concat())?;
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("WARN"), "{}", stderr(&output));
+    }
+    let output = run(&["prune", "--keep-last", "1"])?;
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("AccessDenied"),
+        "{}",
+        stderr(&output)
+    );
+    let list = run(&["list", "--format", "json"])?;
+    let list: Value = serde_json::from_slice(&list.stdout)?;
+    assert_eq!(list["runs"].as_array().map(Vec::len), Some(2), "{list}");
+    Ok(())
+}
+
+#[test]
 fn a_termination_of_process_1_ends_in_a_report_with_what_is_known() -> Result {
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let server = ObjectStore::start(&[])?;

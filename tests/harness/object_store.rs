@@ -99,7 +99,18 @@ impl ObjectStore {
 
     /// Makes an account that may read and list the bucket and not write to it; its variables.
     pub(crate) fn create_reader(&self) -> Result<Vec<(&'static str, String)>> {
-        let (name, secret) = ("AKIAREADERREADER", "cmVhZGVyLXNlY3JldA");
+        self.create_account("AKIAREADERREADER", &["s3:GetObject"], "")
+    }
+
+    /// Makes an account that may list the bucket and do this with the objects below a prefix, and nothing
+    /// else; its variables.
+    pub(crate) fn create_account(
+        &self,
+        name: &str,
+        actions: &[&str],
+        prefix: &str,
+    ) -> Result<Vec<(&'static str, String)>> {
+        let secret = "cmVhZGVyLXNlY3JldA";
         let mut admin = Command::new(tool("bin/versitygw")?);
         admin.args(["admin", "--access", ACCESS_KEY, "--secret", SECRET_KEY]);
         admin.args(["--endpoint-url", &format!("http://{}", self.address)]);
@@ -116,12 +127,20 @@ impl ObjectStore {
         let policy = self.folder.path().join("policy.json");
         fs::write(
             &policy,
-            serde_json::json!({"Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow",
-                "Principal": [name],
-                "Action": ["s3:GetObject", "s3:ListBucket"],
-                "Resource": [format!("arn:aws:s3:::{BUCKET}"), format!("arn:aws:s3:::{BUCKET}/*")],
-            }]})
+            serde_json::json!({"Version": "2012-10-17", "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": [name],
+                    "Action": ["s3:ListBucket"],
+                    "Resource": [format!("arn:aws:s3:::{BUCKET}")],
+                },
+                {
+                    "Effect": "Allow",
+                    "Principal": [name],
+                    "Action": actions,
+                    "Resource": [format!("arn:aws:s3:::{BUCKET}/{prefix}*")],
+                },
+            ]})
             .to_string(),
         )?;
         let mut s3cmd = self.s3cmd()?;
