@@ -288,7 +288,7 @@ fn accepted(cluster: &ControlPlane, name: &str, objects: &str) -> Result<Objects
             None => text("name"),
         };
         // Both write the same settings, each in its own way.
-        if let Some(registries) = object["data"].get_mut("registries.yaml") {
+        if let Some(registries) = object.pointer_mut("/data/registries.yaml") {
             let yaml = registries.as_str().ok_or("no text")?;
             *registries = serde_saphyr::from_str(yaml)?;
         }
@@ -343,7 +343,18 @@ fn assert_same(name: &str, kustomize: &Objects, helm: &Objects) -> Result {
     );
     for (object, one) in &kustomize {
         let (one, other) = (lines(one)?, lines(&helm[object])?);
-        assert_eq!(one, other, "{name}: {object}: kustomize, then Helm");
+        let only = |lines: &[String], others: &[String]| -> Vec<String> {
+            let lines = lines.iter().filter(|line| !others.contains(line));
+            lines.map(|line| line.trim().to_owned()).collect()
+        };
+        assert!(
+            one == other,
+            "{name}: {object} differs: only kustomize has {:?}, only Helm {:?}\n{}\n{}",
+            only(&one, &other),
+            only(&other, &one),
+            one.join("\n"),
+            other.join("\n")
+        );
     }
     Ok(())
 }
