@@ -418,7 +418,7 @@ pub struct SnapshotArgs {
     /// Do not rewrite `latest`
     #[arg(long, env = "IMAGE_CENSUS_NO_LATEST")]
     pub no_latest: bool,
-    /// Push metrics of the committed run to this Pushgateway, e.g. http://pushgateway.monitoring:9091
+    /// Push metrics of the committed run to this Pushgateway, e.g. `http://pushgateway.monitoring:9091`
     // A text, and not shown: a mistaken one may hold a password, which clap would repeat.
     #[arg(
         long,
