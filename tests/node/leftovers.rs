@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::harness::cluster::script;
-use crate::harness::running::{assert_no_process_with, processes_with, until};
+use crate::harness::running::{assert_no_process_with, until};
 use crate::harness::{Result, stderr, succeed};
 
 /// Control groups of clusters that were started by a process.
@@ -80,8 +80,9 @@ fn a_cluster_that_ended_or_was_killed_leaves_nothing_but_its_logs() -> Result {
 
     // What starts it is killed, and it ends, too.
     let mut up = script("up", folder).spawn()?;
-    let etcd = folder.join("etcd").display().to_string();
-    until("the start", || Ok(!processes_with(&etcd)?.is_empty()))?;
+    until("the start", || {
+        Ok(supervisor(folder).is_ok() && folder.join("etcd").exists())
+    })?;
     let second = supervisor(folder)?;
     up.kill()?;
     up.wait()?;
