@@ -134,6 +134,16 @@ pub(crate) fn variants() -> Vec<Variant> {
             json!({"store": store, "prune": {"enabled": true}}),
         ),
         variant(
+            "pushgateway",
+            &["network-policy", "pushgateway"],
+            &[STORE],
+            json!({
+                "store": store,
+                "networkPolicy": {"enabled": true},
+                "pushgateway": {"url": "http://prometheus-pushgateway.monitoring.svc:9091"},
+            }),
+        ),
+        variant(
             "everything",
             &[
                 "prune",
