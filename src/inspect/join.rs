@@ -18,24 +18,7 @@ pub fn join(
 ) -> Report {
     // Behind tonight's own, which win where both are the same image.
     images.extend(carried);
-    let mut order: Vec<usize> = (0..images.len()).collect();
-    // One may know by a tag, or with another's credential, what the other could not ask for.
-    order.sort_by_cached_key(|place| {
-        let image = &images[*place];
-        let is_known = image.inspection_status == InspectionStatus::Ok;
-        (identity(image), !is_known)
-    });
-    let mut sorted: Vec<ImageRecord> = Vec::with_capacity(images.len());
-    let mut places = vec![0; images.len()];
-    for place in order {
-        if sorted
-            .last()
-            .is_none_or(|last| identity(last) != identity(&images[place]))
-        {
-            sorted.push(images[place].clone());
-        }
-        places[place] = sorted.len() - 1;
-    }
+    let (sorted, places) = distinct(images);
     let rows = cluster.containers.into_iter().zip(plan.containers);
     let containers = rows
         .map(|(row, (target, tag, source))| {
@@ -68,6 +51,29 @@ pub fn join(
     }
 }
 
+/// The distinct images in the order of a report, and each record's place among them.
+fn distinct(images: Vec<ImageRecord>) -> (Vec<ImageRecord>, Vec<usize>) {
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    // One may know by a tag, or with another's credential, what the other could not ask for.
+    order.sort_by_cached_key(|place| {
+        let image = &images[*place];
+        let is_known = image.inspection_status == InspectionStatus::Ok;
+        (identity(image), !is_known)
+    });
+    let mut sorted: Vec<ImageRecord> = Vec::with_capacity(images.len());
+    let mut places = vec![0; images.len()];
+    for place in order {
+        if sorted
+            .last()
+            .is_none_or(|last| identity(last) != identity(&images[place]))
+        {
+            sorted.push(images[place].clone());
+        }
+        places[place] = sorted.len() - 1;
+    }
+    (sorted, places)
+}
+
 /// What makes two records the same image, and the order of images in a report.
 fn identity(image: &ImageRecord) -> impl Ord + use<> {
     // Failures without a digest stay apart by their reason, references that could not be read by
@@ -87,4 +93,38 @@ fn identity(image: &ImageRecord) -> impl Ord + use<> {
         reason,
         rule,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{Digest, ImageReference, Platform};
+    use crate::inspect::plan::{ImageTarget, Wanted};
+    use crate::inspect::record::empty_record;
+    use crate::report::ErrorKind;
+
+    #[test]
+    fn of_two_records_of_one_image_the_one_that_knows_it_counts()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let repository = "registry.example/a".parse::<ImageReference>()?.repository;
+        let target = ImageTarget {
+            repository: Some(repository),
+            wanted: Wanted::Digest(Digest::of(b"a")),
+            platform: Arc::new(Platform::new("linux", "amd64")),
+            pullers: Arc::default(),
+        };
+        let known = empty_record(&target);
+        let failed = ImageRecord {
+            inspection_status: InspectionStatus::Failed,
+            error_kind: Some(ErrorKind::Unauthorized),
+            ..known.clone()
+        };
+        for images in [[failed.clone(), known.clone()], [known, failed]] {
+            let (sorted, places) = distinct(images.into());
+            assert_eq!(sorted.len(), 1);
+            assert_eq!(sorted[0].inspection_status, InspectionStatus::Ok);
+            assert_eq!(places, [0, 0]);
+        }
+        Ok(())
+    }
 }
