@@ -100,6 +100,13 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// What the accounts of the namespace `image-census` have asked for.
+    pub(crate) fn audit(&self) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(self.folder.path().join("audit.log"))?;
+        let events = text.lines().map(serde_json::from_str);
+        Ok(events.collect::<std::result::Result<_, _>>()?)
+    }
+
     /// Ends the API server as a crash would. Its objects stay in etcd, which goes on.
     pub(crate) fn crash(&self) -> Result {
         succeed(&mut script("crash", self.folder.path())).map(drop)
