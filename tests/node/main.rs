@@ -17,9 +17,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use census::{Census, job_of};
+use census::{Census, Firing, job_of};
 use fixtures::distributions as distro;
-use harness::cluster::{Cluster, REGISTRY, Usage};
+use fixtures::layers::Layer;
+use harness::cluster::{Cluster, Usage};
 use harness::docker_registry::DockerRegistry;
 use harness::running::until;
 use harness::{Result, Row, succeed};
@@ -119,7 +120,7 @@ fn assert_whole(census: &Census<'_>, expected: &[Expected]) -> Result<Vec<Row>> 
     Ok(rows)
 }
 
-/// Kept where the report of a build shows it: what the pod used, beside what the manifest asks for.
+/// What the pod used; `--nocapture` shows it.
 #[allow(clippy::print_stdout, reason = "a figure that people look for")]
 fn show(firing: &str, used: Usage) {
     println!(
@@ -129,147 +130,162 @@ fn show(firing: &str, used: Usage) {
     );
 }
 
+/// A cluster with all that runs in it.
+struct Nights<'a> {
+    cluster: &'a Cluster,
+    private: &'a DockerRegistry,
+    workloads: Workloads<'a>,
+    census: Census<'a>,
+}
+
+impl<'a> Nights<'a> {
+    /// Everything runs, and the CronJob is deployed.
+    fn prepare(cluster: &'a Cluster, private: &'a DockerRegistry) -> Result<Self> {
+        let namespace =
+            |name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        apply(cluster, &["shop", TEAM].map(namespace))?;
+        let mut workloads = Workloads::new(cluster)?;
+        let mut objects = workloads.add_all()?;
+        let debian = distro::debian_12();
+        objects.push(workloads::pull_secret(&private.address));
+        objects.push(workloads.add_private(private, "ledger", debian, ["debian", "12"])?);
+        apply(cluster, &objects)?;
+        job_of(cluster, "shop", "cleanup", 1)?;
+        settle(cluster, &workloads.expected)?;
+        let census = Census::deploy(cluster, private)?;
+        Ok(Self {
+            cluster,
+            private,
+            workloads,
+            census,
+        })
+    }
+
+    /// A firing is whole; its rows.
+    fn night(&mut self, name: &str) -> Result<Vec<Row>> {
+        let firing = self.census.fire()?;
+        show(name, self.census.wait(&firing)?);
+        assert_whole(&self.census, &self.workloads.expected)
+    }
+
+    /// A new private image is there, which a run has to ask for.
+    fn add_private(&mut self, name: &str, layer: Layer, truth: [&'static str; 2]) -> Result {
+        let object = self
+            .workloads
+            .add_private(self.private, name, layer, truth)?;
+        apply(self.cluster, &[object])?;
+        settle(self.cluster, &self.workloads.expected)
+    }
+
+    /// A run that waits for a registry which says nothing.
+    fn fire_and_hold(&mut self) -> Result<Firing> {
+        self.private.stop()?;
+        let firing = self.census.fire()?;
+        self.census.wait_for_crane(&firing)?;
+        Ok(firing)
+    }
+
+    fn the_schedule_fires_by_itself(&mut self) -> Result<Vec<Row>> {
+        let namespace = ["get", "namespace", "image-census"];
+        let labels = &self.cluster.read(&namespace)?["metadata"]["labels"];
+        assert_eq!(
+            labels["pod-security.kubernetes.io/enforce"], "restricted",
+            "{labels}"
+        );
+        let asked = self.census.resources()?;
+        let firing = self.census.wait_for_schedule()?;
+        let used = self.census.wait(&firing)?;
+        show(&format!("the manifest says {asked}; the first night"), used);
+        assert_whole(&self.census, &self.workloads.expected)
+    }
+
+    fn nothing_is_asked_again_but_what_is_not_known(&mut self, first: &[Row]) -> Result {
+        let team = format!("/v2/{TEAM}/");
+        let asked = self.cluster.registry_log()?.lines().count();
+        let asked_private = self.private.answers_below(&team)?;
+        assert!(asked_private > 0, "its log is not understood");
+        let second = self.night("the second")?;
+        // The node goes on trying to pull it, too.
+        let missing = format!("/v2/{MISSING}/");
+        let requests = self.cluster.requests_since(asked)?;
+        let mut others = requests.iter().filter(|it| !it.contains(&missing));
+        assert_eq!(others.next(), None);
+        assert_eq!(self.private.answers_below(&team)?, asked_private);
+        let times = |rows: &[Row]| -> BTreeSet<_> {
+            let known = rows.iter().filter(|row| row["inspection_status"] == "ok");
+            let cells = |row: &Row| [row["digest"].clone(), row["inspected_at"].clone()];
+            known.map(cells).collect()
+        };
+        assert_eq!(times(first), times(&second));
+        Ok(())
+    }
+
+    fn a_new_version_is_all_the_difference(&mut self) -> Result {
+        self.workloads
+            .replace("catalog", distro::ubuntu_24_04(), ["ubuntu", "24.04"])?;
+        settle(self.cluster, &self.workloads.expected)?;
+        self.night("the third")?;
+        let diff = ["diff", "latest~1", "latest", "--format", "json"];
+        let diff = self.census.json(&diff)?;
+        let changes = diff["changes"].as_array().ok_or("no changes")?;
+        let cells = |change: &Value| {
+            json!([
+                change["namespace"],
+                change["workload_name"],
+                change["kinds"]
+            ])
+        };
+        let kinds = ["distribution_changed", "reference_changed"];
+        assert_eq!(
+            changes.iter().map(cells).collect::<Vec<_>>(),
+            [json!(["shop", "catalog", kinds])],
+            "{diff}"
+        );
+        Ok(())
+    }
+
+    /// The run that the drain ends leaves what it knows; the next one is whole.
+    fn the_node_is_drained_in_mid_run(&mut self) -> Result {
+        self.add_private("wallet", distro::debian_11(), ["debian", "11"])?;
+        self.fire_and_hold()?;
+        let mut drain = self.cluster.kubectl(&["drain", "lab", "--timeout=100s"])?;
+        drain.args(["--ignore-daemonsets", "--delete-emptydir-data"]);
+        succeed(drain.arg("--force"))?;
+        let manifest = ["get", "latest", "--format", "manifest"];
+        assert_eq!(
+            self.census.json(&manifest)?["completeness"],
+            json!({"complete": false, "reason": "signal"})
+        );
+        self.private.wake()?;
+        succeed(&mut self.cluster.kubectl(&["uncordon", "lab"])?)?;
+        // What was over is gone with the drain, and nobody makes it again.
+        job_of(self.cluster, "shop", "cleanup", 2)?;
+        settle(self.cluster, &self.workloads.expected)?;
+        self.night("after the drain").map(drop)
+    }
+
+    /// The Job's next attempt does it all.
+    fn the_program_is_killed_in_mid_run(&mut self) -> Result {
+        self.add_private("vault", distro::ubi_9(), ["rhel", "9.8"])?;
+        let runs = self.census.runs()?;
+        let firing = self.fire_and_hold()?;
+        self.census.kill(&firing)?;
+        self.private.wake()?;
+        self.census.wait(&firing)?;
+        assert_eq!(self.census.runs()?, runs + 1);
+        assert_whole(&self.census, &self.workloads.expected)?;
+        self.night("after the kill").map(drop)
+    }
+}
+
 #[test]
 fn the_cronjob_reports_a_real_nodes_containers_night_after_night_whatever_happens() -> Result {
     let cluster = Cluster::start()?;
     let private = DockerRegistry::start_in(&cluster, &[PUSHER, TEAM])?;
-    let mut workloads = Workloads::new(&cluster)?;
-    let namespaces = ["shop", TEAM]
-        .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
-    apply(&cluster, &namespaces)?;
-    workloads.add_all()?;
-    let ledger =
-        workloads.add_private(&private, "ledger", distro::debian_12(), ["debian", "12"])?;
-    workloads.objects.push(ledger);
-    workloads
-        .objects
-        .push(workloads::pull_secret(&private.address));
-    apply(&cluster, &workloads.objects)?;
-    job_of(&cluster, "shop", "cleanup", 1)?;
-    settle(&cluster, &workloads.expected)?;
-
-    let mut census = Census::deploy(&cluster, &private)?;
-    let namespace = cluster.read(&["get", "namespace", "image-census"])?;
-    let standard = &namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
-    assert_eq!(standard, "restricted");
-    let limits = census.resources()?;
-    show(
-        &format!("requests and limits are {limits}; the first night"),
-        {
-            let first = census.wait_for_schedule()?;
-            census.wait(&first)?
-        },
-    );
-    let first = assert_whole(&census, &workloads.expected)?;
-
-    // Nothing is asked for again but what is not known.
-    let (asked, asked_private) = (
-        cluster.registry_log()?.lines().count(),
-        private.answers_below("/v2/team/")?,
-    );
-    assert!(asked_private > 0, "its log is not understood");
-    let firing = census.fire()?;
-    show("the second", census.wait(&firing)?);
-    let requests = cluster.requests_since(asked)?;
-    let own = format!("/v2/{MISSING}/");
-    assert!(
-        requests.iter().all(|request| request.contains(&own)),
-        "{requests:?}"
-    );
-    assert_eq!(private.answers_below("/v2/team/")?, asked_private);
-    let second = assert_whole(&census, &workloads.expected)?;
-    let times = |rows: &[Row]| -> BTreeSet<_> {
-        let known = rows.iter().filter(|row| row["inspection_status"] == "ok");
-        known
-            .map(|row| (row["digest"].clone(), row["inspected_at"].clone()))
-            .collect()
-    };
-    assert_eq!(times(&first), times(&second));
-
-    // A new version of one Deployment is all the difference.
-    let built = workloads.push("shop/catalog:2", distro::ubuntu_24_04())?;
-    let image = format!("app={REGISTRY}/shop/catalog:2");
-    succeed(&mut cluster.kubectl(&[
-        "set",
-        "image",
-        "-n",
-        "shop",
-        "deployment/catalog",
-        &image,
-    ])?)?;
-    workloads
-        .expected
-        .retain(|expected| expected.place[2] != "catalog");
-    workloads.expect(
-        ["shop", "Deployment", "catalog", "container", "app"],
-        &built,
-        ["ubuntu", "24.04"],
-    );
-    settle(&cluster, &workloads.expected)?;
-    let firing = census.fire()?;
-    show("the third", census.wait(&firing)?);
-    assert_whole(&census, &workloads.expected)?;
-    let diff = census.json(&["diff", "latest~1", "latest", "--format", "json"])?;
-    let changes = diff["changes"].as_array().ok_or("no changes")?;
-    let cells = |change: &Value| {
-        json!([
-            change["namespace"],
-            change["workload_name"],
-            change["kinds"]
-        ])
-    };
-    assert_eq!(
-        changes.iter().map(cells).collect::<Vec<_>>(),
-        [json!([
-            "shop",
-            "catalog",
-            ["distribution_changed", "reference_changed"]
-        ])],
-        "{diff}"
-    );
-
-    // The node is drained in the middle of a run, which waits for a registry that says nothing.
-    let wallet =
-        workloads.add_private(&private, "wallet", distro::debian_11(), ["debian", "11"])?;
-    apply(&cluster, &[wallet])?;
-    settle(&cluster, &workloads.expected)?;
-    private.stop()?;
-    let firing = census.fire()?;
-    census.wait_for_crane(&firing)?;
-    let drain = [
-        "drain",
-        "lab",
-        "--ignore-daemonsets",
-        "--delete-emptydir-data",
-        "--force",
-        "--timeout=100s",
-    ];
-    succeed(&mut cluster.kubectl(&drain)?)?;
-    let manifest = census.json(&["get", "latest", "--format", "manifest"])?;
-    assert_eq!(
-        manifest["completeness"],
-        json!({"complete": false, "reason": "signal"})
-    );
-    private.wake()?;
-    succeed(&mut cluster.kubectl(&["uncordon", "lab"])?)?;
-    job_of(&cluster, "shop", "cleanup", 2)?;
-    settle(&cluster, &workloads.expected)?;
-    let firing = census.fire()?;
-    show("after the drain", census.wait(&firing)?);
-    assert_whole(&census, &workloads.expected)?;
-
-    // The program is killed in the middle of a run: the Job's next attempt does it all.
-    let vault = workloads.add_private(&private, "vault", distro::ubi_9(), ["rhel", "9.8"])?;
-    apply(&cluster, &[vault])?;
-    settle(&cluster, &workloads.expected)?;
-    let runs = census.runs()?;
-    private.stop()?;
-    let firing = census.fire()?;
-    census.wait_for_crane(&firing)?;
-    census.kill(&firing)?;
-    private.wake()?;
-    census.wait(&firing)?;
-    assert_eq!(census.runs()?, runs + 1);
-    assert_whole(&census, &workloads.expected)?;
-    Ok(())
+    let mut nights = Nights::prepare(&cluster, &private)?;
+    let first = nights.the_schedule_fires_by_itself()?;
+    nights.nothing_is_asked_again_but_what_is_not_known(&first)?;
+    nights.a_new_version_is_all_the_difference()?;
+    nights.the_node_is_drained_in_mid_run()?;
+    nights.the_program_is_killed_in_mid_run()
 }

@@ -10,7 +10,7 @@ use crate::fixtures::layers::Layer;
 use crate::fixtures::registry;
 use crate::harness::cluster::{Cluster, REGISTRY};
 use crate::harness::docker_registry::{DockerRegistry, docker_config, password};
-use crate::harness::{Result, Row, tool};
+use crate::harness::{Result, Row, succeed, tool};
 
 /// Whose private images [`private`] are, and may be pulled with the secret of this namespace only.
 pub(crate) const TEAM: &str = "team";
@@ -54,7 +54,7 @@ pub(crate) struct Workloads<'a> {
     cluster: &'a Cluster,
     crane: std::path::PathBuf,
     program: Vec<u8>,
-    pub(crate) objects: Vec<Value>,
+    objects: Vec<Value>,
     pub(crate) expected: Vec<Expected>,
 }
 
@@ -90,19 +90,14 @@ impl<'a> Workloads<'a> {
     }
 
     /// Pushes an image of a distribution.
-    pub(crate) fn push(&self, name: &str, layer: Layer) -> Result<Built> {
+    fn push(&self, name: &str, layer: Layer) -> Result<Built> {
         let built = self.spec(layer, name).build();
         registry::push(&built, &self.crane, &format!("{REGISTRY}/{name}"))?;
         Ok(built)
     }
 
     /// The same into the registry that asks for a password.
-    pub(crate) fn push_private(
-        &self,
-        private: &DockerRegistry,
-        name: &str,
-        layer: Layer,
-    ) -> Result<Built> {
+    fn push_private(&self, private: &DockerRegistry, name: &str, layer: Layer) -> Result<Built> {
         let built = self.spec(layer, name).build();
         let crane = self
             .cluster
@@ -111,7 +106,7 @@ impl<'a> Workloads<'a> {
         Ok(built)
     }
 
-    pub(crate) fn expect(&mut self, place: [&str; 5], built: &Built, truth: Truth) {
+    fn expect(&mut self, place: [&str; 5], built: &Built, truth: Truth) {
         self.expected.push(Expected {
             place: place.map(Into::into),
             digest: built.digest().into(),
@@ -135,8 +130,8 @@ impl<'a> Workloads<'a> {
         Ok(())
     }
 
-    /// Everything, as far as it is pulled without a password.
-    pub(crate) fn add_all(&mut self) -> Result {
+    /// Everything, as far as it is pulled without a password; the objects.
+    pub(crate) fn add_all(&mut self) -> Result<Vec<Value>> {
         self.deployment("catalog", distro::debian_12(), ["debian", "12"])?;
         self.deployment("basket", distro::debian_11(), ["debian", "11"])?;
         self.deployment("search", distro::ubuntu_22_04(), ["ubuntu", "22.04"])?;
@@ -195,7 +190,7 @@ impl<'a> Workloads<'a> {
             ["shop", "missing"],
             &of(&format!("{MISSING}:1")),
         ));
-        Ok(())
+        Ok(std::mem::take(&mut self.objects))
     }
 
     /// An index: the node reports the index's digest.
@@ -263,6 +258,19 @@ impl<'a> Workloads<'a> {
         }]);
         self.objects
             .push(workload("Deployment", ["shop", "orders"], &template));
+        Ok(())
+    }
+
+    /// Gives a Deployment in `shop` a new version.
+    pub(crate) fn replace(&mut self, name: &str, layer: Layer, truth: Truth) -> Result {
+        let image = format!("shop/{name}:2");
+        let built = self.push(&image, layer)?;
+        let mut kubectl = self.cluster.kubectl(&["set", "image", "-n", "shop"])?;
+        kubectl.arg(format!("deployment/{name}"));
+        succeed(kubectl.arg(format!("app={REGISTRY}/{image}")))?;
+        self.expected.retain(|expected| expected.place[2] != name);
+        let place = ["shop", "Deployment", name, "container", "app"];
+        self.expect(place, &built, truth);
         Ok(())
     }
 
