@@ -67,7 +67,8 @@ start_api_server() { # ADDRESS PORT ARGUMENT...
   local address=$1 port=$2
   shift 2
   # What the accounts of the namespace "image-census" ask for, and nothing else.
-  cat >"$dir/audit.yaml" <<END
+  mkdir -p "$dir/certs"
+  cat >"$dir/certs/audit.yaml" <<END
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -77,7 +78,7 @@ rules:
 - level: None
 END
   start kube-apiserver --etcd-servers unix://client:0 \
-    --audit-policy-file "$dir/audit.yaml" --audit-log-path "$dir/audit.log" \
+    --audit-policy-file "$dir/certs/audit.yaml" --audit-log-path "$dir/audit.log" \
     --bind-address "$address" --advertise-address "$address" --secure-port "$port" \
     --service-cluster-ip-range 10.96.0.0/16 \
     --cert-dir "$dir/certs" --token-auth-file "$dir/tokens.csv" \
