@@ -48,7 +48,14 @@ impl DockerRegistry {
 
     /// Starts one beside a cluster's node, which trusts it.
     pub(crate) fn start_in(cluster: &Cluster, users: &[&str]) -> Result<Self> {
-        let registry = Self::start_on(NODE, "5001", users, |command| cluster.enter(&command))?;
+        // It would hold the cluster's network if this process were killed.
+        let place = |command: Command| {
+            let mut tied = Command::new("setpriv");
+            tied.args(["--pdeathsig", "KILL"])
+                .arg(command.get_program());
+            cluster.enter(tied.args(command.get_args()))
+        };
+        let registry = Self::start_on(NODE, "5001", users, place)?;
         cluster.trust(&registry.address, &registry.authority())?;
         Ok(registry)
     }
