@@ -41,7 +41,8 @@ RUN . /build/versions.env \
         "github.com/GoogleCloudPlatform/docker-credential-gcr/v2@$GCR_HELPER_VERSION" \
     && go install -ldflags '-s -w' \
         "github.com/chrismellard/docker-credential-acr-env@$ACR_HELPER_VERSION"
-# "snapshot" into an object store needs no /tmp; "get" keeps its download there until it is verified.
+# "snapshot" into an object store needs no /tmp (crane's credentials are in /dev/shm, which runtimes mount);
+# "get" keeps its download there until it is verified.
 RUN install -D -m 644 -t /out/etc/ssl/certs /etc/ssl/certs/ca-certificates.crt \
     && install -d -m 1777 /out/tmp
 

@@ -17,6 +17,7 @@ use harness::container::{Container, PROGRAM, configuration};
 use harness::control_plane::{ControlPlane, pod_of};
 use harness::object_store::{BUCKET, ObjectStore};
 use harness::registry::Registry;
+use harness::running::until;
 use harness::{Result, crane, program, root, stderr, succeed};
 use serde_json::{Value, json};
 
@@ -300,7 +301,12 @@ fn a_termination_of_process_1_ends_in_a_report_with_what_is_known() -> Result {
         .stderr(Stdio::piped());
     let outside = command.spawn()?;
     // crane is waiting for the registry's answer.
-    let _connection = silent.accept()?;
+    silent.set_nonblocking(true)?;
+    let mut connection = None;
+    until("crane's question", || {
+        connection = silent.accept().ok();
+        Ok(connection.is_some())
+    })?;
     let children = format!("/proc/{0}/task/{0}/children", outside.id());
     let inside = fs::read_to_string(children)?;
     let signalled = Instant::now();

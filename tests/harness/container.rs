@@ -19,7 +19,7 @@ const IMAGE: &str = "localhost/image-census:test";
 /// Where its program is.
 pub(crate) const PROGRAM: &str = "/usr/local/bin/image-census";
 
-/// What a runtime provides, beside the image: devices, processes, names. `$1` is the root, `$2` the
+/// What a runtime provides, beside the image: devices, shared memory, processes, names. `$1` is the root, `$2` the
 /// size of /tmp or nothing, the rest variables and the program. It becomes the program, as process 1.
 const RUN: &str = r#"
 set -eu
@@ -33,6 +33,8 @@ for device in null zero random urandom; do
   : >"dev/$device"
   mount --bind "/dev/$device" "dev/$device"
 done
+mkdir dev/shm
+mount -t tmpfs -o mode=1777,size=64m shm dev/shm
 for file in hosts resolv.conf; do mount --bind "/etc/$file" "etc/$file"; done
 if [ -n "$tmp" ]; then mount -t tmpfs -o "mode=1777,size=$tmp" tmpfs tmp; fi
 mount -o remount,bind,ro "$root"
