@@ -222,7 +222,6 @@ fn each_right_is_needed_for_what_the_readme_says_and_no_other_is() -> Result {
         .iter()
         .map(|(what, times)| (&**what, *times))
         .collect();
-    println!("the audit log of a night: {asked:?}");
     assert_eq!(asked, expected.map(|what| (what, 1)));
     assert_eq!(night.refused, 0);
 
