@@ -2,19 +2,23 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::harness::cluster::script;
 use crate::harness::running::{assert_no_process_with, until};
 use crate::harness::{Result, stderr, succeed};
 
-/// Control groups of clusters that were started by a process.
-fn groups(supervisor: &str) -> Result<Vec<String>> {
-    let mut find = Command::new("find");
-    find.args(["/sys/fs/cgroup", "-maxdepth", "2", "-name"]);
-    let found = succeed(find.arg(format!("image-census-{supervisor}")))?;
-    Ok(found.lines().map(Into::into).collect())
+/// Control groups of clusters that were started by a process: in each hierarchy, or in the one.
+fn groups(supervisor: &str) -> Result<Vec<PathBuf>> {
+    let name = format!("image-census-{supervisor}");
+    let all = Path::new("/sys/fs/cgroup");
+    let mut found = vec![all.join(&name)];
+    for hierarchy in fs::read_dir(all)? {
+        found.push(hierarchy?.path().join(&name));
+    }
+    found.retain(|group| group.is_dir());
+    Ok(found)
 }
 
 /// Settings of the machine that a kubelet would change, and whether it has the cluster's network.
@@ -37,7 +41,7 @@ fn supervisor(folder: &Path) -> Result<String> {
 
 fn assert_nothing_runs(folder: &Path, supervisor: &str) -> Result {
     assert_no_process_with(&format!("{}/", folder.display()))?;
-    assert_eq!(groups(supervisor)?, <[String; 0]>::default());
+    assert_eq!(groups(supervisor)?, <[PathBuf; 0]>::default());
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     assert!(!mounts.contains(&*folder.to_string_lossy()), "{mounts}");
     Ok(())
@@ -95,7 +99,7 @@ fn a_cluster_that_ended_or_was_killed_leaves_nothing_but_its_logs() -> Result {
     succeed(Command::new("kill").args(["-KILL", &third]))?;
     assert_no_process_with(&format!("{}/", folder.display()))?;
     succeed(&mut script("up", folder))?;
-    assert_eq!(groups(&third)?, <[String; 0]>::default());
+    assert_eq!(groups(&third)?, <[PathBuf; 0]>::default());
     let fourth = supervisor(folder)?;
     succeed(Command::new("kill").args(["-KILL", &fourth]))?;
     succeed(&mut script("down", folder))?;
