@@ -20,4 +20,5 @@ pub mod reuse;
 pub mod schemas;
 pub mod snapshot;
 pub mod storage;
+mod sync;
 pub mod trend;

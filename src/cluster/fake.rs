@@ -1,7 +1,7 @@
 //! An API server that is faked as an HTTP service below kube's client: what a real one does rarely.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use kube::client::Body;
 use tower::service_fn;
 
 use super::fetch::{Fetcher, Patience};
+use crate::sync::lock;
 
 /// What the server does with one request.
 #[derive(Clone)]
@@ -50,8 +51,8 @@ pub(super) fn server(acts: &[Act]) -> (Fetcher, Asked) {
     let asked = Asked::default();
     let log = Arc::clone(&asked);
     let service = service_fn(move |request: Request<Body>| {
-        locked(&log).push(request.uri().to_string());
-        let act = locked(&acts).pop_front().unwrap_or_else(|| status(418));
+        lock(&log).push(request.uri().to_string());
+        let act = lock(&acts).pop_front().unwrap_or_else(|| status(418));
         async move {
             match act {
                 Act::Answer(code, header, body) => {
@@ -84,8 +85,4 @@ pub(super) fn server(acts: &[Act]) -> (Fetcher, Asked) {
     };
     let fetcher = Fetcher::new(kube::Client::new(service, "default"), patience);
     (fetcher, asked)
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

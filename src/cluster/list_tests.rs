@@ -2,12 +2,13 @@
 //! tested, and what a real server does rarely.
 
 use super::Cluster;
-use super::fake::{Act, locked, server, status};
+use super::fake::{Act, server, status};
 use super::list::{Lister, Listing};
 use crate::image::Platform;
 use crate::pod::Pod;
 use crate::report::Scope;
 use crate::snapshot::RowOptions;
+use crate::sync::lock;
 
 fn page(names: &[&str], token: &str) -> Act {
     let items: Vec<_> = names
@@ -39,7 +40,7 @@ async fn list(
         })
         .await
         .map_err(|failure| failure.to_string());
-    let asked = locked(&asked).clone();
+    let asked = lock(&asked).clone();
     (names, ended, asked)
 }
 
@@ -164,7 +165,7 @@ async fn snapshot(acts: &[Act], scope: Scope) -> (Result<Vec<String>, String>, V
         let pods = snapshot.containers.iter();
         pods.map(|row| row.pod.to_string()).collect()
     });
-    let asked = locked(&asked).clone();
+    let asked = lock(&asked).clone();
     (names.map_err(|failure| failure.to_string()), asked)
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ use crate::pod::LocalObjectReference;
 use crate::registry::credentials::{Author, ConfigError, DockerConfig, Keyring};
 use crate::registry::source::{TenantCredentials, TenantKeyring};
 use crate::snapshot::Puller;
+use crate::sync::lock;
 
 /// An object's bytes at the most: a Secret's 1 MiB in base64, and once more in an annotation of
 /// `kubectl apply`.
@@ -325,7 +326,7 @@ impl Object for RawAccount {
 }
 
 fn memoized<T>(memo: &Memo<T>, namespace: &Arc<str>, name: &Arc<str>) -> Known<T> {
-    let mut memo = memo.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memo = lock(memo);
     let key = (Arc::clone(namespace), Arc::clone(name));
     Arc::clone(memo.entry(key).or_default())
 }

@@ -6,12 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::fake::{Act, locked, server, status};
+use super::fake::{Act, server, status};
 use super::secrets::PullSecrets;
 use crate::image::{ImageReference, Repository};
 use crate::registry::credentials::render_config;
 use crate::registry::source::{TenantCredentials, TenantKeyring};
 use crate::snapshot::Puller;
+use crate::sync::lock;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -73,7 +74,7 @@ fn offered(found: &TenantKeyring) -> Result<(Vec<String>, Vec<String>)> {
 async fn ask(acts: &[Act], puller: &Puller) -> Result<(Vec<String>, Vec<String>, Vec<String>)> {
     let (fetcher, asked) = server(acts);
     let (users, problems) = offered(&PullSecrets::with(fetcher).keyring(puller).await)?;
-    let asked = locked(&asked).clone();
+    let asked = lock(&asked).clone();
     for problem in &problems {
         assert!(
             !problem.contains("hunter2") && !problem.contains("PASSWORD"),
@@ -116,7 +117,7 @@ async fn what_was_asked_once_is_known_for_the_run_failures_too() -> Result {
         assert_eq!(users, ["own"]);
         assert_eq!(problems, ["secret team-a/gone does not exist"]);
     }
-    assert_eq!(locked(&asked).len(), 3);
+    assert_eq!(lock(&asked).len(), 3);
     Ok(())
 }
 

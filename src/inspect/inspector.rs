@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -23,6 +23,7 @@ use crate::registry::source::Pull;
 use crate::registry::{Answer, InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus};
 use crate::reuse::Knowledge;
+use crate::sync::lock;
 
 /// Indexes in indexes that are followed: the OCI image specification allows them, few tools write one.
 const MAX_INDEXES: usize = 3;
@@ -355,10 +356,7 @@ impl<R: Registry> Inspector<R> {
         let before = self.manifest_bytes.fetch_add(length, Ordering::Relaxed);
         if before + length > MAX_REMEMBERED_BYTES {
             self.manifest_bytes.fetch_sub(length, Ordering::Relaxed);
-            let mut memo = self
-                .manifests
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut memo = lock(&self.manifests);
             memo.remove(digest);
         }
     }
@@ -422,7 +420,7 @@ fn by_registry(order: Vec<(usize, &ImageTarget)>) -> Vec<Vec<(usize, &ImageTarge
 
 fn remembered<K: std::hash::Hash + Eq, V>(memo: &Memo<K, V>, key: K) -> Arc<OnceCell<Arc<V>>> {
     // A poisoned map is still a map: its entries are set once and whole.
-    let mut memo = memo.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memo = lock(memo);
     Arc::clone(memo.entry(key).or_default())
 }
 

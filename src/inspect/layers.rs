@@ -2,7 +2,7 @@
 //! known.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::document::Descriptor;
@@ -15,6 +15,7 @@ use crate::os::{
 use crate::registry::source::Pull;
 use crate::registry::{InspectError, Registry};
 use crate::report::{ErrorKind, ImageRecord, LayerRecord};
+use crate::sync::lock;
 
 /// A layer is asked of a registry so often, then all other images that share it fail alike. Crane has
 /// tried each time as often as it does; a base that hundreds share must not cost as many time limits.
@@ -275,11 +276,6 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         *lock(&self.layer.reader) = None;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Entries are whole: nobody panics between two changes.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type LayerReading = Option<Result<LayerFinding, LayerFailure>>;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -27,6 +27,7 @@ use super::settings::RegistrySettings;
 use super::source::{Candidate, CredentialSource, Stage};
 use crate::image::Repository;
 use crate::report::ErrorKind;
+use crate::sync::lock;
 
 /// What a process may use of the network besides the content that it is for: TLS, tokens, answers that
 /// were no success, and crane's own further attempts.
@@ -201,10 +202,7 @@ impl Crane {
 
     /// How a registry is reached.
     pub(super) fn access(&self, registry: &Arc<str>) -> Result<Arc<Access>, InspectError> {
-        let mut registries = self
-            .registries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut registries = lock(&self.registries);
         if let Some(access) = registries.get(registry) {
             return Ok(Arc::clone(access));
         }
@@ -220,10 +218,7 @@ impl Crane {
 
     /// Says once that a mirror does not do; that it has not got an image yet is nothing.
     pub(super) fn note_mirror(&self, mirror: &Repository, error: &InspectError) {
-        let mut failing = self
-            .failing_mirrors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut failing = lock(&self.failing_mirrors);
         if error.kind != ErrorKind::NotFound && failing.insert(Arc::clone(&mirror.registry)) {
             let (mirror, reason) = (&*mirror.registry, &*error.message);
             tracing::warn!(

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
 use super::credentials::{Credential, auth_key};
+use crate::sync::lock;
 
 /// A cloud's token service answers within seconds.
 const TIME: Duration = Duration::from_secs(30);
@@ -84,7 +85,7 @@ impl Helpers {
     /// The credential that a helper has for a registry, if it has one; or what is wrong with the helper.
     pub async fn get(&self, name: &str, registry: &str) -> Answer {
         let known = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = lock(&self.known);
             Arc::clone(known.entry((name.into(), registry.into())).or_default())
         };
         known.get_or_init(|| self.run(name, registry)).await.clone()
@@ -92,7 +93,7 @@ impl Helpers {
 
     /// Forgets an answer that was refused, unless it is another by now.
     pub fn forget(&self, name: &str, registry: &str, refused: Option<&Arc<Credential>>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let key = (name.into(), registry.into());
         let is_same = known
             .get(&key)

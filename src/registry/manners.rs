@@ -7,13 +7,14 @@
 //! few time limits, not two hundred, and are asked again the next night.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::InspectError;
 use crate::report::ErrorKind;
+use crate::sync::lock;
 
 /// So many failures in a row, without a sign of life.
 const REST_AFTER_FAILURES: u32 = 5;
@@ -130,7 +131,7 @@ impl Manners {
         state.next_start = (!gap.is_zero()).then(|| now + gap);
         Reply::Now(Leave {
             started: now,
-            attempt: before.map_or(1, |turn| turn.attempt + 1),
+            attempt: before.map_or(1, |leave| leave.attempt + 1),
         })
     }
 
@@ -138,7 +139,7 @@ impl Manners {
     pub(super) fn note(
         &self,
         registry: &Arc<str>,
-        turn: Leave,
+        leave: Leave,
         sign: Sign,
         error: Option<&InspectError>,
         now: Instant,
@@ -148,7 +149,7 @@ impl Manners {
         let attempts = match sign {
             Sign::Unknown => return false,
             Sign::Alive => {
-                state.answered(turn, now);
+                state.answered(leave, now);
                 return false;
             }
             Sign::Limited => MAX_ATTEMPTS,
@@ -157,7 +158,7 @@ impl Manners {
         };
         if let Some(error) = error
             && state.rest.is_none()
-            && state.is_dead_after(turn, now)
+            && state.is_dead_after(leave, now)
         {
             let kind = error.kind.name();
             tracing::warn!(registry = &**registry, kind, "not asked any more");
@@ -166,26 +167,24 @@ impl Manners {
         if state.rest.is_some() || attempts == 1 {
             return false;
         }
-        state.pause(turn, now);
-        let again = turn.attempt < attempts && state.retries < PATIENCE + state.answers;
+        state.pause(leave, now);
+        let again = leave.attempt < attempts && state.retries < PATIENCE + state.answers;
         state.retries += u64::from(again);
         again
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, State>> {
-        self.registries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.registries)
     }
 }
 
 impl State {
-    fn answered(&mut self, turn: Leave, now: Instant) {
+    fn answered(&mut self, leave: Leave, now: Instant) {
         self.answers += 1;
         self.last_answer = Some(now);
         self.failures = 0;
         self.failing_since = None;
-        if self.is_after_pause(turn) {
+        if self.is_after_pause(leave) {
             self.level = 0;
             self.gap = self.gap.mul_f64(GAP_DECAY);
             if self.gap < FIRST_GAP / 10 {
@@ -195,23 +194,23 @@ impl State {
     }
 
     /// Counts a failure; whether the registry is given up with it.
-    fn is_dead_after(&mut self, turn: Leave, now: Instant) -> bool {
+    fn is_dead_after(&mut self, leave: Leave, now: Instant) -> bool {
         // Others were answered meanwhile: it lives.
         if self
             .last_answer
-            .is_some_and(|answer| answer >= turn.started)
+            .is_some_and(|answer| answer >= leave.started)
         {
             return false;
         }
         self.failures += 1;
-        let since = *self.failing_since.get_or_insert(turn.started);
+        let since = *self.failing_since.get_or_insert(leave.started);
         self.failures >= REST_AFTER_FAILURES && now.duration_since(since) >= REST_AFTER_TIME
     }
 
     /// Pauses, unless what complains began before the last pause: that says nothing about whether that
     /// was long enough.
-    fn pause(&mut self, turn: Leave, now: Instant) {
-        if !self.is_after_pause(turn) {
+    fn pause(&mut self, leave: Leave, now: Instant) {
+        if !self.is_after_pause(leave) {
             return;
         }
         let factor = 1_u32 << self.level.min(8);
@@ -222,8 +221,8 @@ impl State {
         self.gap = (self.gap * 2).clamp(FIRST_GAP, MAX_GAP);
     }
 
-    fn is_after_pause(&self, turn: Leave) -> bool {
-        self.last_pause.is_none_or(|pause| turn.started > pause)
+    fn is_after_pause(&self, leave: Leave) -> bool {
+        self.last_pause.is_none_or(|pause| leave.started > pause)
     }
 }
 

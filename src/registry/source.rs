@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
@@ -19,6 +19,7 @@ use super::settings::{CredentialFile, RegistrySettings, read_docker_config};
 use crate::image::Repository;
 use crate::report::ErrorKind;
 use crate::snapshot::Puller;
+use crate::sync::lock;
 
 /// Pull secrets' credentials that are tried for one request, taken in turn from those who run the image:
 /// a tenant may have any number of wrong ones, which must not keep another's right one from its turn.
@@ -330,11 +331,6 @@ fn in_turn(all: Vec<Vec<Arc<Credential>>>) -> (Vec<Arc<Credential>>, bool) {
         }
     }
     (found, true)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Entries are whole: nobody panics between two changes.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How much a refusal tells.

@@ -26,7 +26,7 @@ pub use visit::Verdict;
 use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use self::visit::Visit;
+use crate::sync::lock;
 
 /// The name beside the token in a process's proxy address.
 const USER: &str = "crane";
@@ -162,11 +163,6 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Entries are whole: nobody panics between two changes.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -17,11 +17,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::Shared;
 use super::host_port::HostPort;
 use super::policy::{Refusal, Rule, check_addresses, check_name};
 use super::upstream::{Stream, connect};
 use super::visit::{Counted, Verdict, Visit};
-use super::{Shared, lock};
+use crate::sync::lock;
 
 /// Headers that concern one connection only (RFC 9110, 7.6.1), and what was meant for us.
 const HOP_BY_HOP: [HeaderName; 9] = [

@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::host_port::HostPort;
-use super::lock;
 use super::policy::{Pass, Refusal, Rule};
 use super::upstream::Stream;
+use crate::sync::lock;
 
 /// A process that tries more than this has shown what it is.
 const MAX_VERDICTS: usize = 16;
