@@ -8,7 +8,7 @@ mod harness;
 
 use std::collections::BTreeSet;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::cluster::{Cluster, OBJECT_STORE, REGISTRY};
 use harness::container;
@@ -60,27 +60,15 @@ fn paste(cluster: &Cluster, line: &str) -> Result<String> {
 
 /// Waits until a Job is complete.
 fn complete(cluster: &Cluster, job: &str) -> Result {
-    let started = Instant::now();
-    loop {
-        let job = cluster.read(&["get", "job", job, "-n", RELEASE])?;
-        let conditions = job["status"]["conditions"].as_array();
-        let is = |wanted: &str| {
-            let mut conditions = conditions.into_iter().flatten();
-            conditions.any(|condition| condition["type"] == wanted)
-        };
-        if is("Complete") {
-            return Ok(());
-        }
-        if is("Failed") || started.elapsed() > LIMIT {
-            let mut describe = cluster.kubectl(&["describe", "pods", "-n", RELEASE])?;
-            let mut logs = cluster.kubectl(&["logs", "-n", RELEASE, "--prefix"])?;
-            logs.args(["-l", "app.kubernetes.io/name=image-census"]);
-            let texts = [describe.output()?, logs.output()?];
-            let texts = texts.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-            return Err(format!("{}: {}", job["status"], texts.join("\n")).into());
-        }
-        std::thread::sleep(Duration::from_millis(300));
-    }
+    let Err(job) = cluster.complete(RELEASE, job, LIMIT)? else {
+        return Ok(());
+    };
+    let mut describe = cluster.kubectl(&["describe", "pods", "-n", RELEASE])?;
+    let mut logs = cluster.kubectl(&["logs", "-n", RELEASE, "--prefix"])?;
+    logs.args(["-l", "app.kubernetes.io/name=image-census"]);
+    let texts = [describe.output()?, logs.output()?];
+    let texts = texts.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    Err(format!("{}: {}", job["status"], texts.join("\n")).into())
 }
 
 /// The runs that are committed.

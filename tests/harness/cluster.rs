@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -64,6 +65,31 @@ impl Cluster {
         Ok(serde_json::from_str(&succeed(
             command.args(["-o", "json"]),
         )?)?)
+    }
+
+    /// Waits until a Job is complete; the Job as it is, if it failed or is not within the limit.
+    pub(crate) fn complete(
+        &self,
+        namespace: &str,
+        job: &str,
+        limit: Duration,
+    ) -> Result<std::result::Result<(), Value>> {
+        let started = Instant::now();
+        loop {
+            let job = self.read(&["get", "job", job, "-n", namespace])?;
+            let conditions = job["status"]["conditions"].as_array();
+            let is = |wanted: &str| {
+                let mut conditions = conditions.into_iter().flatten();
+                conditions.any(|condition| condition["type"] == wanted)
+            };
+            if is("Complete") {
+                return Ok(Ok(()));
+            }
+            if is("Failed") || started.elapsed() > limit {
+                return Ok(Err(job));
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
     }
 
     /// A program that runs another where the cluster can be reached.

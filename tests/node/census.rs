@@ -187,23 +187,9 @@ impl<'a> Census<'a> {
     }
 
     fn complete(&self, firing: &Firing) -> Result {
-        let started = Instant::now();
-        loop {
-            let job = self
-                .cluster
-                .read(&["get", "job", &firing.job, "-n", NAMESPACE])?;
-            let conditions = job["status"]["conditions"].as_array();
-            let is = |wanted: &str| {
-                let mut conditions = conditions.into_iter().flatten();
-                conditions.any(|condition| condition["type"] == wanted)
-            };
-            if is("Complete") {
-                return Ok(());
-            }
-            if is("Failed") || started.elapsed() > LIMIT {
-                return Err(self.what_went_wrong(firing, &job)?.into());
-            }
-            std::thread::sleep(Duration::from_millis(300));
+        match self.cluster.complete(NAMESPACE, &firing.job, LIMIT)? {
+            Ok(()) => Ok(()),
+            Err(job) => Err(self.what_went_wrong(firing, &job)?.into()),
         }
     }
 
