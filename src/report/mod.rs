@@ -9,16 +9,21 @@ mod counts;
 mod csv;
 mod json;
 mod model;
+mod parquet;
 mod read;
 pub(crate) mod schema;
+pub(crate) mod value;
+mod xlsx;
 
 pub use cell::{cell, plain};
-pub use columns::{CONTAINER_COLUMNS, Column, ColumnType, WORKLOAD_COLUMNS};
+pub use columns::{CONTAINER_COLUMNS, Column, ColumnType, IMAGE_COLUMNS, WORKLOAD_COLUMNS};
 pub use counts::{Counts, DistributionCount, EolCount, RegistryCount, StatusCount};
 pub use csv::{container_rows, workload_rows};
 pub use json::json_chunks;
 pub use model::*;
+pub use parquet::{container_parquet, image_parquet};
 pub use read::{Part, ReadError, is_readable_version, read_report};
+pub use xlsx::{WorkbookError, write_workbook};
 
 /// Version of the report, manifest and diff schemas. A minor version may add; a reader accepts every
 /// report of its own major version.
