@@ -2,56 +2,34 @@
 //! and image with the number of pods.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use super::value::{Row, Value};
-use super::{
-    CONTAINER_COLUMNS, Chunk, Column, ContainerRow, Report, WORKLOAD_COLUMNS, cell, chunked,
-};
+use super::rows::{Row, Value, container_rows, workload_rows};
+use super::{CONTAINER_COLUMNS, Chunk, Column, Report, WORKLOAD_COLUMNS, cell, chunked};
 
-/// Encodes the CSV with a row per container.
-pub fn container_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
-    let rows = report.containers.iter();
-    chunked(head(CONTAINER_COLUMNS), rows, b"", move |row, bytes| {
-        encode(CONTAINER_COLUMNS, &Row::of(report, row), bytes);
+/// Tells Excel that a file is UTF-8.
+pub const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// Encodes the CSV with a row per container; with a byte order mark for Excel, if it is wanted.
+pub(super) fn container_csv(report: &Report, with_mark: bool) -> impl Iterator<Item = Chunk> + '_ {
+    let head = head(CONTAINER_COLUMNS, with_mark);
+    chunked(head, container_rows(report), b"", |row, bytes| {
+        encode(CONTAINER_COLUMNS, row, bytes);
     })
 }
 
-/// Encodes the CSV with a row per workload, container and image.
-pub fn workload_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
-    fn key(row: &ContainerRow) -> impl PartialEq + '_ {
-        (
-            &row.namespace,
-            &row.workload_kind,
-            &row.workload_name,
-            row.container_type,
-            &row.container,
-        )
-    }
-    let same = |a: &ContainerRow, b: &ContainerRow| key(a) == key(b);
-    let rows = report.containers.chunk_by(same).flat_map(move |group| {
-        let mut images = BTreeMap::<_, Row<'_>>::new();
-        for container in group {
-            let key = (&container.image, container.image_index, &container.owner);
-            let row = images.entry(key).or_insert(Row {
-                report,
-                container,
-                pods: 0,
-                pods_running: 0,
-            });
-            row.pods += 1;
-            row.pods_running += u64::from(container.pod_phase.as_deref() == Some("Running"));
-        }
-        images.into_values()
-    });
-    chunked(head(WORKLOAD_COLUMNS), rows, b"", |row, bytes| {
+/// Encodes the CSV with a row per workload, container and image; with a byte order mark for Excel, if
+/// it is wanted.
+pub(super) fn workload_csv(report: &Report, with_mark: bool) -> impl Iterator<Item = Chunk> + '_ {
+    let head = head(WORKLOAD_COLUMNS, with_mark);
+    chunked(head, workload_rows(report), b"", |row, bytes| {
         encode(WORKLOAD_COLUMNS, row, bytes);
     })
 }
 
-fn head(columns: &[Column]) -> Vec<u8> {
+fn head(columns: &[Column], with_mark: bool) -> Vec<u8> {
     let names: Vec<_> = columns.iter().map(|column| column.name).collect();
-    format!("{}\r\n", names.join(",")).into_bytes()
+    let mark = if with_mark { BYTE_ORDER_MARK } else { "" };
+    format!("{mark}{}\r\n", names.join(",")).into_bytes()
 }
 
 fn encode(columns: &[Column], row: &Row<'_>, bytes: &mut Vec<u8>) {
@@ -59,9 +37,10 @@ fn encode(columns: &[Column], row: &Row<'_>, bytes: &mut Vec<u8>) {
         .terminator(csv::Terminator::CRLF)
         .from_writer(bytes);
     let cells = columns.iter().map(|column| match row.value(column.name) {
+        None => Cow::Borrowed(""),
         Some(Value::Text(Cow::Borrowed(text))) => cell(text),
-        Some(value) => cell(&value.to_string()).into_owned().into(),
-        None => Cow::default(),
+        Some(Value::Text(Cow::Owned(text))) => Cow::Owned(cell(&text).into_owned()),
+        Some(value) => Cow::Owned(value.to_string()),
     });
     let cells: Vec<_> = cells.collect();
     // Writing to a Vec cannot fail, and each row has as many cells as the head.

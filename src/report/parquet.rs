@@ -8,7 +8,9 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 
 use chrono::{Datelike, NaiveDate};
-use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as PhysicalType};
+use parquet::basic::{
+    Compression, LogicalType, Repetition, TimeUnit, Type as PhysicalType, ZstdLevel,
+};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
@@ -17,8 +19,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{Type, TypePtr};
 
-use super::value::{Row, Value, image_rows};
-use super::{CONTAINER_COLUMNS, Chunk, Column, ColumnType, IMAGE_COLUMNS, Report};
+use super::rows::{Value, container_rows, image_rows};
+use super::{CONTAINER_COLUMNS, Chunk, Chunks, Column, ColumnType, IMAGE_COLUMNS, Report};
 use crate::sync::lock;
 
 /// Rows of a row group: enough for an engine to skip by, few enough to hold.
@@ -37,57 +39,59 @@ const SORTED_BY: [&str; 6] = [
 ];
 
 /// Encodes the file with a row per container.
-pub fn container_parquet(
-    report: &Report,
-) -> Result<impl Iterator<Item = Result<Chunk, ParquetError>> + '_, ParquetError> {
-    let rows: Vec<_> = report.containers.iter().collect();
-    parquet(CONTAINER_COLUMNS, &SORTED_BY, rows, move |row, column| {
-        Row::of(report, row).value(column)
+pub(super) fn container_parquet(report: &Report) -> Chunks<'_> {
+    let rows = container_rows(report);
+    parquet(CONTAINER_COLUMNS, &SORTED_BY, rows, |row, column| {
+        row.value(column)
     })
 }
 
-/// Encodes the file with a row per image, in the order of the JSON report.
-pub fn image_parquet(
-    report: &Report,
-) -> Result<impl Iterator<Item = Result<Chunk, ParquetError>> + '_, ParquetError> {
-    let rows: Vec<_> = image_rows(report).collect();
+/// Encodes the file with a row per image.
+pub(super) fn image_parquet(report: &Report) -> Chunks<'_> {
+    let rows = image_rows(report);
     parquet(IMAGE_COLUMNS, &[], rows, |row, column| row.value(column))
 }
 
-/// A file of `rows`, a chunk for each row group and one for the end.
+/// A chunk for each row group, and one for the end of the file.
 fn parquet<'a, T: 'a>(
     columns: &'static [Column],
     sorted_by: &[&str],
-    rows: Vec<T>,
+    mut rows: impl Iterator<Item = T> + 'a,
     value: impl Fn(&T, &'static str) -> Option<Value<'a>> + 'a,
-) -> Result<impl Iterator<Item = Result<Chunk, ParquetError>> + 'a, ParquetError> {
+) -> Chunks<'a> {
     let written = Written::default();
-    let mut writer = SerializedFileWriter::new(
-        written.clone(),
-        schema(columns)?,
-        properties(columns, sorted_by)?.into(),
-    )?;
-    let mut done = 0;
+    let mut writer = match begin(columns, sorted_by, &written) {
+        Ok(writer) => writer,
+        Err(error) => return Box::new(std::iter::once(Err(error.into()))),
+    };
     let mut ended = false;
-    Ok(std::iter::from_fn(move || {
+    Box::new(std::iter::from_fn(move || {
         if ended {
             return None;
         }
-        let group = &rows[done..rows.len().min(done + GROUP_ROWS)];
-        done += group.len();
+        let group: Vec<_> = rows.by_ref().take(GROUP_ROWS).collect();
         ended = group.is_empty();
         let encoded = if ended {
             writer.finish().map(drop)
         } else {
-            write_group(&mut writer, columns, group, &value)
+            write_group(&mut writer, columns, &group, &value)
         };
         // What is half written is no chunk, and nothing comes after it.
         ended |= encoded.is_err();
-        Some(encoded.and_then(|()| {
+        Some(encoded.map_err(io::Error::from).and_then(|()| {
             writer.flush()?;
             Ok(Chunk::new(written.take(), group.len() as u64))
         }))
     }))
+}
+
+fn begin(
+    columns: &[Column],
+    sorted_by: &[&str],
+    written: &Written,
+) -> Result<SerializedFileWriter<Written>, ParquetError> {
+    let properties = properties(columns, sorted_by);
+    SerializedFileWriter::new(written.clone(), schema(columns)?, properties.into())
 }
 
 fn schema(columns: &[Column]) -> Result<TypePtr, ParquetError> {
@@ -115,7 +119,7 @@ fn schema(columns: &[Column]) -> Result<TypePtr, ParquetError> {
     Ok(schema.into())
 }
 
-fn properties(columns: &[Column], sorted_by: &[&str]) -> Result<WriterProperties, ParquetError> {
+fn properties(columns: &[Column], sorted_by: &[&str]) -> WriterProperties {
     let sorted = sorted_by.iter().filter_map(|name| {
         let place = columns.iter().position(|column| column.name == *name)?;
         Some(SortingColumn {
@@ -126,10 +130,10 @@ fn properties(columns: &[Column], sorted_by: &[&str]) -> Result<WriterProperties
     });
     let sorted: Vec<_> = sorted.collect();
     // Dictionaries and the statistics of pages and row groups are the writer's defaults.
-    Ok(WriterProperties::builder()
-        .set_compression(Compression::ZSTD(Default::default()))
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_sorting_columns((!sorted.is_empty()).then_some(sorted))
-        .build())
+        .build()
 }
 
 /// Column by column, as the format wants it.
@@ -186,6 +190,7 @@ fn write_batch<'a>(
 fn text(value: Value<'_>) -> Option<ByteArray> {
     match value {
         Value::Text(text) => Some(text.into_owned().into_bytes().into()),
+        Value::Name(name) => Some(name.into_bytes().into()),
         _ => None,
     }
 }

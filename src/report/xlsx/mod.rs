@@ -14,13 +14,17 @@ mod tally;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
-use std::io::Write;
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read, Seek, Write};
+use std::mem;
 
-use rust_xlsxwriter::{DocProperties, Workbook, XlsxError};
+use rust_xlsxwriter::{DocProperties, Workbook, Worksheet, XlsxError};
 
-use super::value::{ImageRow, Row, Value, image_rows};
-use super::{CONTAINER_COLUMNS, Column, ErrorKind, IMAGE_COLUMNS, InspectionStatus, Report, plain};
+use super::rows::{ImageRow, Value, container_rows, image_rows};
+use super::{
+    CHUNK_BYTES, CONTAINER_COLUMNS, Chunk, Chunks, Column, ErrorKind, IMAGE_COLUMNS,
+    InspectionStatus, Report, plain,
+};
 use crate::diff::Diff;
 use crate::diff::formats::{self, DIFF_COLUMNS};
 use sheet::Table;
@@ -55,7 +59,7 @@ pub enum WorkbookError {
     Copy(#[from] zip::result::ZipError),
     /// Its temporary file could not be used.
     #[error("could not use a temporary file for the workbook: TMPDIR names a folder for it")]
-    Temporary(#[from] std::io::Error),
+    Temporary(#[from] io::Error),
 }
 
 /// Columns of the sheet of what could not be inspected.
@@ -73,6 +77,38 @@ const NOT_INSPECTED_COLUMNS: &[Column] = &[
     Column::time("waiting_since", "Since when it has been asked for in vain"),
 ];
 
+/// The workbook, piece by piece: its parts are known when it is whole, so it waits in a temporary file.
+pub(super) fn chunks<'a>(report: &'a Report, changes: Option<&'a Diff>) -> Chunks<'a> {
+    let mut made = None;
+    let mut rows = report.containers.len() as u64;
+    Box::new(std::iter::from_fn(move || {
+        let file = match &mut made {
+            Some(file) => file,
+            none => match make(report, changes) {
+                Ok(file) => none.insert(file),
+                Err(error) => {
+                    *none = Some(Box::new(io::empty()));
+                    return Some(Err(io::Error::other(error)));
+                }
+            },
+        };
+        let mut bytes = Vec::new();
+        let read = file.take(CHUNK_BYTES as u64).read_to_end(&mut bytes);
+        match read {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(Chunk::new(bytes, mem::take(&mut rows)))),
+            Err(error) => Some(Err(error)),
+        }
+    }))
+}
+
+fn make(report: &Report, changes: Option<&Diff>) -> Result<Box<dyn Read>, WorkbookError> {
+    let mut file = tempfile::tempfile()?;
+    write_workbook(report, changes, &mut file)?;
+    file.rewind()?;
+    Ok(Box::new(file))
+}
+
 /// Writes the workbook of a report and of what changed since an earlier run, if there is one.
 pub fn write_workbook(
     report: &Report,
@@ -82,50 +118,45 @@ pub fn write_workbook(
     let changed: Vec<_> = changes.into_iter().flat_map(formats::rows).collect();
     expect_room("containers", report.containers.len())?;
     expect_room("changes", changed.len())?;
-    let images: Vec<_> = image_rows(report)
-        .filter(|row| row.containers > 0)
-        .collect();
-    let missing = not_inspected(report, &images);
     let mut workbook = Workbook::new();
     workbook.set_properties(&properties(report));
     let styles = Styles::new();
-
     let sheet = workbook.add_worksheet();
     let mut tables = summary::write(sheet, &styles, report, changes)?;
+    let images: Vec<_> = image_rows(report)
+        .filter(|row| row.containers > 0)
+        .collect();
 
+    let sheet = add_sheet(&mut workbook, "Containers", styles::BLUE)?;
     let table = Table {
         name: "Containers",
         columns: CONTAINER_COLUMNS,
         rows: report.containers.len(),
-        collapsed: COLUMNS_OF_RUN,
+        folded: COLUMNS_OF_RUN,
         frozen_to: "workload_name",
         ..Table::default()
     };
-    let sheet = workbook.add_worksheet_with_low_memory()?;
-    sheet.set_name("Containers")?.set_tab_color(styles::BLUE);
-    tables.push(
-        table.write_sheet(sheet, &styles, &report.containers, |row, column| {
-            Row::of(report, row).value(column)
-        })?,
-    );
+    let rows = container_rows(report);
+    tables.push(table.write_sheet(sheet, &styles, rows, |row, column| row.value(column))?);
 
+    let sheet = add_sheet(&mut workbook, "Images", styles::BLUE)?;
     let table = Table {
         name: "Images",
         columns: IMAGE_COLUMNS,
         rows: images.len(),
-        collapsed: COLUMNS_OF_RUN,
+        folded: COLUMNS_OF_RUN,
         frozen_to: "tag",
         ..Table::default()
     };
-    let sheet = workbook.add_worksheet_with_low_memory()?;
-    sheet.set_name("Images")?.set_tab_color(styles::BLUE);
-    tables.push(table.write_sheet(sheet, &styles, &images, |row, column| row.value(column))?);
+    let rows = images.iter();
+    tables.push(table.write_sheet(sheet, &styles, rows, |row, column| row.value(column))?);
 
+    let sheet = add_sheet(&mut workbook, "Changes", styles::AMBER)?;
     let table = Table {
         name: "Changes",
         columns: DIFF_COLUMNS,
         rows: changed.len(),
-        collapsed: COLUMNS_OF_RUN,
+        folded: COLUMNS_OF_RUN,
         frozen_to: "kind",
         instead: changes.map_or_else(
             || "There is no earlier run to compare with.".into(),
@@ -133,13 +164,14 @@ pub fn write_workbook(
         ),
         ..Table::default()
     };
-    let sheet = workbook.add_worksheet_with_low_memory()?;
-    sheet.set_name("Changes")?.set_tab_color(styles::AMBER);
-    tables.push(table.write_sheet(sheet, &styles, &changed, |row, column| {
+    let value = |row: &&'_ [String; DIFF_COLUMNS.len()], column: &str| {
         let place = DIFF_COLUMNS.iter().position(|known| known.name == column)?;
-        Some(Value::Text(row.get(place)?.as_str().into()))
-    })?);
+        Some(Value::Text(row.get(place)?.clone().into()))
+    };
+    tables.push(table.write_sheet(sheet, &styles, changed.iter(), value)?);
 
+    let sheet = add_sheet(&mut workbook, "Not inspected", styles::RED)?;
+    let missing = not_inspected(report, &images);
     let table = Table {
         name: "NotInspected",
         columns: NOT_INSPECTED_COLUMNS,
@@ -148,20 +180,24 @@ pub fn write_workbook(
         instead: "Every image was inspected.".into(),
         ..Table::default()
     };
-    let sheet = workbook.add_worksheet_with_low_memory()?;
-    sheet.set_name("Not inspected")?.set_tab_color(styles::RED);
-    tables.push(
-        table.write_sheet(sheet, &styles, &missing, |row, column| match column {
-            "namespaces" => Some(Value::Text(row.namespaces.as_str().into())),
-            _ => row.image.value(column),
-        })?,
-    );
+    let rows = missing.iter();
+    tables.push(table.write_sheet(sheet, &styles, rows, |row, column| row.value(column))?);
 
     let mut narrow = tempfile::tempfile()?;
     workbook.save_to_writer(&mut narrow)?;
     // Its texts are held no longer than they are needed.
     drop(workbook);
     stretch(narrow, &tables, out)
+}
+
+fn add_sheet<'a>(
+    workbook: &'a mut Workbook,
+    name: &str,
+    colour: u32,
+) -> Result<&'a mut Worksheet, XlsxError> {
+    let sheet = workbook.add_worksheet_with_low_memory()?;
+    sheet.set_name(name)?.set_tab_color(colour);
+    Ok(sheet)
 }
 
 fn expect_room(what: &'static str, rows: usize) -> Result<(), WorkbookError> {
@@ -184,6 +220,15 @@ struct NotInspected<'a> {
     namespaces: String,
 }
 
+impl<'a> NotInspected<'a> {
+    fn value(&self, column: &str) -> Option<Value<'a>> {
+        match column {
+            "namespaces" => Some(Value::Text(self.namespaces.clone().into())),
+            _ => self.image.value(column),
+        }
+    }
+}
+
 /// What could not be inspected, the most frequent first; of pods that are over, nothing was tried.
 fn not_inspected<'a>(report: &Report, images: &'a [ImageRow<'a>]) -> Vec<NotInspected<'a>> {
     let missing = images.iter().filter(|row| {
@@ -193,12 +238,11 @@ fn not_inspected<'a>(report: &Report, images: &'a [ImageRow<'a>]) -> Vec<NotInsp
     let mut missing: Vec<_> = missing.collect();
     missing.sort_by_key(|row| Reverse(row.containers));
     let places = missing.iter().map(|row| row.place);
-    let places: std::collections::HashMap<_, _> = places.zip(0..).collect();
+    let places: HashMap<usize, usize> = places.zip(0..).collect();
     let mut namespaces = vec![BTreeSet::new(); missing.len()];
     for container in &report.containers {
         if let Some(place) = places.get(&container.image_index) {
-            let place: usize = *place;
-            namespaces[place].insert(&*container.namespace);
+            namespaces[*place].insert(&*container.namespace);
         }
     }
     let rows = missing.into_iter().zip(namespaces);

@@ -7,7 +7,7 @@ use rust_xlsxwriter::{
 
 use super::stretch::Stretch;
 use super::styles::{self, Styles};
-use crate::report::value::Value;
+use crate::report::rows::Value;
 use crate::report::{Column, ColumnType, plain};
 
 /// Digits that a spreadsheet keeps of a number.
@@ -28,7 +28,7 @@ pub(super) struct Table {
     /// The row of its head.
     pub(super) top: u32,
     /// Columns at its beginning that are folded away.
-    pub(super) collapsed: u16,
+    pub(super) folded: u16,
     /// The last column that stays in sight when the sheet is scrolled.
     pub(super) frozen_to: &'static str,
     /// What stands there instead of rows.
@@ -41,8 +41,8 @@ impl Table {
         &self,
         sheet: &mut Worksheet,
         styles: &Styles,
-        rows: &'a [T],
-        value: impl Fn(&'a T, &'static str) -> Option<Value<'a>>,
+        rows: impl Iterator<Item = T>,
+        value: impl Fn(&T, &'static str) -> Option<Value<'a>>,
     ) -> Result<Stretch, XlsxError> {
         sheet.set_landscape().set_paper_size(9);
         sheet.set_repeat_rows(0, 0)?;
@@ -51,24 +51,19 @@ impl Table {
             // A column's format is that of each of its cells, without a look-up for each of them.
             sheet.set_column_format(place, styles.of(column.column_type))?;
         }
-        if self.collapsed > 0 {
-            sheet.group_columns_collapsed(0, self.collapsed - 1)?;
+        if self.folded > 0 {
+            sheet.group_columns_collapsed(0, self.folded - 1)?;
         }
         let frozen = self.columns.iter().position(|c| c.name == self.frozen_to);
         let frozen = frozen.map_or(0, |place| place + 1);
         sheet.set_freeze_panes(1, u16::try_from(frozen).unwrap_or(0))?;
         let stretch = self.declare(sheet, styles)?;
-        if rows.is_empty() && !self.instead.is_empty() {
-            sheet.write_string_with_format(
-                1,
-                self.collapsed,
-                plain(&self.instead),
-                &styles.note,
-            )?;
+        if self.rows == 0 && !self.instead.is_empty() {
+            sheet.write_string_with_format(1, self.folded, plain(&self.instead), &styles.note)?;
         }
         for (at, row) in (1..).zip(rows) {
             for (place, column) in (0..).zip(self.columns) {
-                put(sheet, at, place, value(row, column.name), None)?;
+                put(sheet, at, place, value(&row, column.name), None)?;
             }
         }
         Ok(stretch)
@@ -84,8 +79,9 @@ impl Table {
         let stretch = self.declare(sheet, styles)?;
         for (at, row) in (self.top + 1..).zip(rows) {
             for ((place, column), value) in (0..).zip(self.columns).zip(row) {
-                let format = styles.of(column.column_type);
-                put(sheet, at, place, value.clone(), Some(format))?;
+                let format = styles.ruled(column.column_type);
+                sheet.write_blank(at, place, &format)?;
+                put(sheet, at, place, value.clone(), Some(&format))?;
             }
         }
         Ok(stretch)
@@ -103,7 +99,7 @@ impl Table {
         let columns = self.columns.iter().map(|column| {
             TableColumn::new()
                 .set_header(column.name)
-                .set_header_format(&styles.head)
+                .set_header_format(styles.head(column.column_type))
         });
         let table = NativeTable::new()
             .set_name(self.name)
@@ -155,7 +151,7 @@ pub(super) fn put(
         Some(Value::Integer(number)) => exact(*number),
         Some(Value::Date(date)) => serial(date.and_time(chrono::NaiveTime::MIN).and_utc()),
         Some(Value::Time(time)) => serial(*time),
-        Some(Value::Text(_)) => None,
+        Some(Value::Text(_) | Value::Name(_)) => None,
     };
     if let Some(number) = number {
         match format {

@@ -8,6 +8,7 @@ pub(super) const BLUE: u32 = 0x1F_4E_79;
 pub(super) const AMBER: u32 = 0xB4_5F_06;
 pub(super) const RED: u32 = 0x9C_00_06;
 pub(super) const GREY: u32 = 0x59_59_59;
+pub(super) const RULE: u32 = 0xD9_D9_D9;
 pub(super) const WHITE: u32 = 0xFF_FF_FF;
 
 /// Ink and ground of a cell that says something.
@@ -72,8 +73,10 @@ pub(super) struct Styles {
     pub(super) title: Format,
     pub(super) heading: Format,
     pub(super) label: Format,
-    pub(super) head: Format,
+    head: Format,
     pub(super) note: Format,
+    /// A text of some lines.
+    pub(super) lines: Format,
     text: Format,
     integer: Format,
     date: Format,
@@ -93,18 +96,25 @@ impl Styles {
                 .set_bold()
                 .set_font_size(13)
                 .set_font_color(BLUE),
-            label: Format::new().set_font_color(GREY),
+            label: Format::new()
+                .set_font_color(GREY)
+                .set_align(FormatAlign::Top),
+            lines: left
+                .clone()
+                .set_num_format("@")
+                .set_align(FormatAlign::Top)
+                .set_text_wrap(),
             head: Format::new()
                 .set_bold()
                 .set_font_color(WHITE)
                 .set_background_color(BLUE)
-                .set_border_bottom(FormatBorder::Thin)
                 .set_align(FormatAlign::VerticalCenter),
             note: Format::new().set_italic().set_font_color(GREY),
             // "@": what is typed into such a cell stays a text too, so that nobody makes a formula or a
             // number of a label or a tag by editing it.
             text: left.clone().set_num_format("@"),
-            integer: Format::new().set_num_format("#,##0"),
+            // "_)" leaves room beside what stands in the next column.
+            integer: Format::new().set_num_format("#,##0_)"),
             date: left.clone().set_num_format("yyyy-mm-dd"),
             time: left.set_num_format("yyyy-mm-dd hh:mm:ss"),
             truth: Format::new().set_align(FormatAlign::Center),
@@ -120,6 +130,25 @@ impl Styles {
             ColumnType::Datetime => &self.time,
             ColumnType::Boolean => &self.truth,
         }
+    }
+}
+
+impl Styles {
+    /// How the head of a column looks: above numbers it stands where they do.
+    pub(super) fn head(&self, column: ColumnType) -> Format {
+        match column {
+            ColumnType::Integer => self.head.clone().set_align(FormatAlign::Right),
+            ColumnType::Boolean => self.head.clone().set_align(FormatAlign::Center),
+            _ => self.head.clone(),
+        }
+    }
+
+    /// How the values of a column look where the sheet has no grid.
+    pub(super) fn ruled(&self, column: ColumnType) -> Format {
+        let format = self.of(column).clone();
+        format
+            .set_border_bottom(FormatBorder::Thin)
+            .set_border_bottom_color(RULE)
     }
 }
 

@@ -3,16 +3,16 @@
 use std::cmp::Reverse;
 
 use rust_xlsxwriter::{
-    Chart, ChartFormat, ChartPoint, ChartSolidFill, ChartType, ConditionalFormatCell,
+    Chart, ChartFormat, ChartLine, ChartPoint, ChartSolidFill, ChartType, ConditionalFormatCell,
     ConditionalFormatCellRule, Worksheet, XlsxError,
 };
 
 use super::sheet::{Table, put};
 use super::stretch::Stretch;
 use super::styles::{self, Styles};
-use super::tally::{Count, STANDINGS, System, Tally};
+use super::tally::{Count, STANDINGS, Standing, System, Tally};
 use crate::diff::{Diff, formats};
-use crate::report::value::Value;
+use crate::report::rows::Value;
 use crate::report::{Column, ColumnType, Counts, Report, plain};
 
 const CONTAINERS: Column = Column::integer("containers", "Containers of pods that are not over");
@@ -79,6 +79,9 @@ const WIDTHS: [f64; 11] = [
 /// Where the picture stands: beside the facts of the run.
 const CHART_AT: (u32, u16) = (1, 6);
 const CHART_PIXELS: (u32, u32) = (520, 290);
+/// Characters of a fact beside the picture.
+const FACT_CHARACTERS: usize = 70;
+const MAX_FACT_LINES: u32 = 8;
 
 /// Writes the sheet; the tables that it declares.
 pub(super) fn write(
@@ -105,8 +108,16 @@ pub(super) fn write(
         let format = match value {
             Value::Time(_) => styles.of(ColumnType::Datetime),
             Value::Date(_) => styles.of(ColumnType::Date),
-            _ => styles.of(ColumnType::String),
+            _ => &styles.lines,
         };
+        let text = value.to_string();
+        let lines = text.chars().count().div_ceil(FACT_CHARACTERS);
+        if lines > 1 {
+            // A row grows by itself for a cell, but not for one that spans several columns.
+            let lines = u32::try_from(lines).map_or(MAX_FACT_LINES, |l| l.min(MAX_FACT_LINES));
+            sheet.merge_range(next, 1, next, CHART_AT.1 - 1, "", format)?;
+            sheet.set_row_height(next, lines * 15)?;
+        }
         put(sheet, next, 1, Some(value), Some(format))?;
         next += 1;
     }
@@ -132,15 +143,8 @@ pub(super) fn write(
     };
 
     let rows = support(&tally);
-    let present: Vec<_> = STANDINGS
-        .iter()
-        .filter(|standing| tally.standings.contains_key(standing))
-        .collect();
-    let (first, last) = add(sheet, "Support", "Support", SUPPORT_COLUMNS, rows)?;
-    if !present.is_empty() {
-        let colours = present.iter().map(|standing| standing.name());
-        insert_chart(sheet, (first, last), colours)?;
-    }
+    let rows_of_support = add(sheet, "Support", "Support", SUPPORT_COLUMNS, rows)?;
+    insert_chart(sheet, rows_of_support, tally.standings.keys())?;
     let rows = namespaces(&tally);
     let heading = "Containers by namespace and support";
     let (first, last) = add(sheet, heading, "Namespaces", NAMESPACE_COLUMNS, rows)?;
@@ -307,14 +311,14 @@ fn colour_counts(sheet: &mut Worksheet, first: u32, last: u32) -> Result<(), Xls
 }
 
 /// A bar for each row of the first table, in the ink of its status.
-fn insert_chart(
+fn insert_chart<'a>(
     sheet: &mut Worksheet,
     rows: (u32, u32),
-    names: impl Iterator<Item = String>,
+    standings: impl Iterator<Item = &'a Standing>,
 ) -> Result<(), XlsxError> {
-    let points: Vec<_> = names
-        .map(|name| {
-            let ink = styles::meaning(&name).map_or(styles::GREY, |colours| colours.ink);
+    let points: Vec<_> = standings
+        .map(|standing| {
+            let ink = styles::meaning(&standing.name()).map_or(styles::GREY, |colours| colours.ink);
             let fill = ChartSolidFill::new().set_color(ink).clone();
             ChartPoint::new().set_format(ChartFormat::new().set_solid_fill(&fill))
         })
@@ -329,8 +333,14 @@ fn insert_chart(
     chart.title().set_name("Containers by support");
     chart.legend().set_hidden();
     // The first row on top.
-    chart.x_axis().set_reverse();
-    chart.y_axis().set_num_format("#,##0");
+    chart.y_axis().set_reverse();
+    chart
+        .x_axis()
+        .set_num_format("#,##0")
+        .set_major_gridlines_line(ChartLine::new().set_color(styles::RULE));
+    if points.is_empty() {
+        return Ok(());
+    }
     chart.set_width(CHART_PIXELS.0).set_height(CHART_PIXELS.1);
     chart.set_alt_text("Bars: containers by how the support of their system stands");
     sheet.insert_chart(CHART_AT.0, CHART_AT.1, &chart)?;

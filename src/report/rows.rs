@@ -1,26 +1,36 @@
-//! What stands in a column: a typed value that each format writes in its own way.
+//! A report as flat rows, a value for each column: what CSV, NDJSON and the like are written from.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{ContainerRow, Header, ImageRecord, Report, format_time};
 
-/// A value of a column. Texts are those of pods, images and registries, as they are.
+/// The value of a column, as it was learned: how it is made safe and written is the format's matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub(super) enum Value<'a> {
+    /// Of pods, images and registries: anything.
     Text(Cow<'a, str>),
+    /// Of ours: a name of a closed list, or a digest.
+    Name(String),
+    /// A number.
     Integer(u64),
+    /// Yes or no.
     Boolean(bool),
+    /// A day.
     Date(NaiveDate),
+    /// A time, to the second.
     Time(DateTime<Utc>),
 }
 
+/// As CSV has it, but for what makes a cell of a text.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
+            Self::Name(name) => f.write_str(name),
             Self::Integer(number) => number.fmt(f),
             Self::Boolean(truth) => truth.fmt(f),
             Self::Date(date) => date.fmt(f),
@@ -29,35 +39,63 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-fn text(text: &str) -> Option<Value<'_>> {
-    Some(Value::Text(text.into()))
+/// A row: a container, or a container of a workload with its image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    report: &'a Report,
+    container: &'a ContainerRow,
+    /// How many pods it stands for.
+    pods: u64,
+    pods_running: u64,
 }
 
-fn name<'a>(name: String) -> Option<Value<'a>> {
-    Some(Value::Text(name.into()))
+/// A row for each container, in the report's order.
+pub(super) fn container_rows(report: &Report) -> impl Iterator<Item = Row<'_>> {
+    report.containers.iter().map(move |container| Row {
+        report,
+        container,
+        pods: 1,
+        pods_running: 0,
+    })
 }
 
-/// A row of a table of containers or workloads.
-pub(crate) struct Row<'a> {
-    pub(crate) report: &'a Report,
-    pub(crate) container: &'a ContainerRow,
-    pub(crate) pods: u64,
-    pub(crate) pods_running: u64,
+/// A row for each workload, container and image, in the report's order.
+pub(super) fn workload_rows(report: &Report) -> impl Iterator<Item = Row<'_>> {
+    fn key(row: &ContainerRow) -> impl PartialEq + '_ {
+        (
+            &row.namespace,
+            &row.workload_kind,
+            &row.workload_name,
+            row.container_type,
+            &row.container,
+        )
+    }
+    let same = |a: &ContainerRow, b: &ContainerRow| key(a) == key(b);
+    report.containers.chunk_by(same).flat_map(move |group| {
+        let mut images = BTreeMap::<_, Row<'_>>::new();
+        for container in group {
+            let key = (&container.image, container.image_index, &container.owner);
+            let row = images.entry(key).or_insert(Row {
+                report,
+                container,
+                pods: 0,
+                pods_running: 0,
+            });
+            row.pods += 1;
+            row.pods_running += u64::from(container.pod_phase.as_deref() == Some("Running"));
+        }
+        images.into_values()
+    })
 }
 
 impl<'a> Row<'a> {
-    /// A row for a container alone.
-    pub(crate) fn of(report: &'a Report, container: &'a ContainerRow) -> Self {
-        Self {
-            report,
-            container,
-            pods: 1,
-            pods_running: 0,
-        }
+    /// The image that it runs.
+    fn image(&self) -> Option<&'a ImageRecord> {
+        self.report.images.get(self.container.image_index)
     }
 
-    /// The value of a column of `CONTAINER_COLUMNS` or `WORKLOAD_COLUMNS`; `None` is an empty cell.
-    pub(crate) fn value(&self, column: &str) -> Option<Value<'a>> {
+    /// The value of a column; `None` where it is not known.
+    pub(super) fn value(&self, column: &str) -> Option<Value<'a>> {
         let container = self.container;
         match column {
             "namespace" => text(&container.namespace),
@@ -76,36 +114,25 @@ impl<'a> Row<'a> {
             "digest_source" => name(container.digest_source?.name()),
             "image_id" => text(container.image_id.as_deref()?),
             "platform_source" => name(container.platform_source.name()),
-            _ => {
-                let image = self.report.images.get(container.image_index)?;
-                of_image(&self.report.header, image, column)
-            }
+            _ => of_image(&self.report.header, self.image()?, column),
         }
     }
 }
 
 /// A row of a table of images.
-pub(crate) struct ImageRow<'a> {
-    pub(crate) header: &'a Header,
-    pub(crate) image: &'a ImageRecord,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ImageRow<'a> {
+    header: &'a Header,
+    pub(super) image: &'a ImageRecord,
     /// Its place in the report.
-    pub(crate) place: usize,
-    pub(crate) containers: u64,
+    pub(super) place: usize,
+    /// How many containers have it.
+    pub(super) containers: u64,
 }
 
-impl<'a> ImageRow<'a> {
-    /// The value of a column of `IMAGE_COLUMNS`; `None` is an empty cell.
-    pub(crate) fn value(&self, column: &str) -> Option<Value<'a>> {
-        match column {
-            "containers" => Some(Value::Integer(self.containers)),
-            _ => of_image(self.header, self.image, column),
-        }
-    }
-}
-
-/// The images of a report, in its order, and how many of its containers have each: none has one that is
-/// carried from earlier runs.
-pub(crate) fn image_rows(report: &Report) -> impl Iterator<Item = ImageRow<'_>> {
+/// A row for each image, in the report's order: also for those that are carried from earlier runs,
+/// which no container has.
+pub(super) fn image_rows(report: &Report) -> impl Iterator<Item = ImageRow<'_>> {
     let mut counts = vec![0; report.images.len()];
     for container in &report.containers {
         if let Some(count) = counts.get_mut(container.image_index) {
@@ -121,6 +148,24 @@ pub(crate) fn image_rows(report: &Report) -> impl Iterator<Item = ImageRow<'_>> 
     })
 }
 
+impl<'a> ImageRow<'a> {
+    /// The value of a column; `None` where it is not known.
+    pub(super) fn value(&self, column: &str) -> Option<Value<'a>> {
+        match column {
+            "containers" => Some(Value::Integer(self.containers)),
+            _ => of_image(self.header, self.image, column),
+        }
+    }
+}
+
+fn text(text: &str) -> Option<Value<'_>> {
+    Some(Value::Text(Cow::Borrowed(text)))
+}
+
+fn name<'a>(name: String) -> Option<Value<'a>> {
+    Some(Value::Name(name))
+}
+
 fn of_image<'a>(header: &'a Header, image: &'a ImageRecord, column: &str) -> Option<Value<'a>> {
     let distribution = image.distribution.as_ref();
     match column {
@@ -133,7 +178,7 @@ fn of_image<'a>(header: &'a Header, image: &'a ImageRecord, column: &str) -> Opt
         "digest" => name(image.digest?.to_string()),
         "manifest_digest" => name(image.manifest_digest?.to_string()),
         "config_digest" => name(image.config_digest?.to_string()),
-        "platform" => name(image.platform.to_string()),
+        "platform" => Some(Value::Text(image.platform.to_string().into())),
         "os" => text(image.os.as_deref()?),
         "architecture" => text(image.architecture.as_deref()?),
         "variant" => text(image.variant.as_deref()?),
