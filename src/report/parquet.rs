@@ -24,7 +24,7 @@ use super::{CONTAINER_COLUMNS, Chunk, Chunks, Column, ColumnType, IMAGE_COLUMNS,
 use crate::sync::lock;
 
 /// Rows of a row group: enough for an engine to skip by, few enough to hold.
-const GROUP_ROWS: usize = 64 * 1024;
+const GROUP_ROWS: usize = 16 * 1024;
 /// Values that are handed to a column's writer at once.
 const BATCH_ROWS: usize = 1_024;
 

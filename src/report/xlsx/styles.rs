@@ -113,8 +113,11 @@ impl Styles {
             // "@": what is typed into such a cell stays a text too, so that nobody makes a formula or a
             // number of a label or a tag by editing it.
             text: left.clone().set_num_format("@"),
-            // "_)" leaves room beside what stands in the next column.
-            integer: Format::new().set_num_format("#,##0_)"),
+            // The indent leaves room beside what stands in the next column.
+            integer: Format::new()
+                .set_num_format("#,##0")
+                .set_align(FormatAlign::Right)
+                .set_indent(1),
             date: left.clone().set_num_format("yyyy-mm-dd"),
             time: left.set_num_format("yyyy-mm-dd hh:mm:ss"),
             truth: Format::new().set_align(FormatAlign::Center),
@@ -137,7 +140,11 @@ impl Styles {
     /// How the head of a column looks: above numbers it stands where they do.
     pub(super) fn head(&self, column: ColumnType) -> Format {
         match column {
-            ColumnType::Integer => self.head.clone().set_align(FormatAlign::Right),
+            ColumnType::Integer => self
+                .head
+                .clone()
+                .set_align(FormatAlign::Right)
+                .set_indent(1),
             ColumnType::Boolean => self.head.clone().set_align(FormatAlign::Center),
             _ => self.head.clone(),
         }

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 
 use rust_xlsxwriter::{
-    Chart, ChartFormat, ChartLine, ChartPoint, ChartSolidFill, ChartType, ConditionalFormatCell,
-    ConditionalFormatCellRule, Worksheet, XlsxError,
+    Chart, ChartFont, ChartFormat, ChartLine, ChartPoint, ChartSolidFill, ChartType,
+    ConditionalFormatCell, ConditionalFormatCellRule, Worksheet, XlsxError,
 };
 
 use super::sheet::{Table, put};
@@ -74,7 +74,7 @@ const NAMESPACE_SYSTEM_COLUMNS: &[Column] = &[
 
 /// Widths that suit all tables of the sheet, one below the other.
 const WIDTHS: [f64; 11] = [
-    34.0, 18.0, 16.0, 14.0, 14.0, 19.0, 13.0, 11.0, 13.0, 17.0, 15.0,
+    34.0, 18.0, 20.0, 14.0, 14.0, 19.0, 13.0, 11.0, 13.0, 17.0, 15.0,
 ];
 /// Where the picture stands: beside the facts of the run.
 const CHART_AT: (u32, u16) = (1, 6);
@@ -105,13 +105,14 @@ pub(super) fn write(
     let mut next = 2;
     for (label, value) in facts(report, changes, tally.pods) {
         sheet.write_string_with_format(next, 0, label, &styles.label)?;
+        let length = value.to_string().chars().count();
+        let lines = length.div_ceil(FACT_CHARACTERS);
         let format = match value {
             Value::Time(_) => styles.of(ColumnType::Datetime),
             Value::Date(_) => styles.of(ColumnType::Date),
-            _ => &styles.lines,
+            _ if lines > 1 => &styles.lines,
+            _ => styles.of(ColumnType::String),
         };
-        let text = value.to_string();
-        let lines = text.chars().count().div_ceil(FACT_CHARACTERS);
         if lines > 1 {
             // A row grows by itself for a cell, but not for one that spans several columns.
             let lines = u32::try_from(lines).map_or(MAX_FACT_LINES, |l| l.min(MAX_FACT_LINES));
@@ -144,7 +145,9 @@ pub(super) fn write(
 
     let rows = support(&tally);
     let rows_of_support = add(sheet, "Support", "Support", SUPPORT_COLUMNS, rows)?;
-    insert_chart(sheet, rows_of_support, tally.standings.keys())?;
+    let standings = STANDINGS.iter();
+    let standings = standings.filter(|standing| tally.standings.contains_key(standing));
+    insert_chart(sheet, rows_of_support, standings)?;
     let rows = namespaces(&tally);
     let heading = "Containers by namespace and support";
     let (first, last) = add(sheet, heading, "Namespaces", NAMESPACE_COLUMNS, rows)?;
@@ -271,7 +274,7 @@ fn systems<'a>(tally: &Tally<'a>) -> Vec<Vec<Option<Value<'a>>>> {
     let mut all: Vec<_> = tally.systems.iter().collect();
     all.sort_by_key(|(_, count)| Reverse(count.containers));
     let rows = all.into_iter().map(|(about, count)| {
-        let mut row = vec![count.name.and_then(name)];
+        let mut row = vec![name(count.name.unwrap_or(about.id))];
         row.extend(system(about));
         row.extend(counted(count));
         row
@@ -330,7 +333,12 @@ fn insert_chart<'a>(
         .set_values(("Summary", rows.0, 1, rows.1, 1))
         .set_points(&points)
         .set_gap(40);
-    chart.title().set_name("Containers by support");
+    let mut font = ChartFont::new();
+    font.set_size(12).set_color(styles::BLUE);
+    chart
+        .title()
+        .set_name("Containers by support")
+        .set_font(&font);
     chart.legend().set_hidden();
     // The first row on top.
     chart.y_axis().set_reverse();
