@@ -15,6 +15,8 @@ mod parquet;
 mod read;
 mod rows;
 pub(crate) mod schema;
+#[cfg(test)]
+mod testing;
 mod xlsx;
 
 pub use cell::{cell, plain};

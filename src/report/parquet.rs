@@ -242,3 +242,28 @@ impl Write for Written {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::report;
+
+    #[test]
+    fn row_groups_are_handed_on_one_by_one() -> Result<(), Box<dyn std::error::Error>> {
+        let report = report(2 * GROUP_ROWS + 1)?;
+        let chunks = container_parquet(&report).collect::<io::Result<Vec<_>>>()?;
+        let rows: Vec<_> = chunks.iter().map(|chunk| chunk.rows).collect();
+        assert_eq!(rows, [GROUP_ROWS as u64, GROUP_ROWS as u64, 1, 0]);
+        assert!(chunks.iter().all(|chunk| !chunk.bytes.is_empty()));
+        assert!(chunks[0].bytes.starts_with(b"PAR1"));
+        assert!(chunks[3].bytes.ends_with(b"PAR1"));
+        let none = container_parquet(&Report {
+            containers: Vec::new(),
+            ..report
+        })
+        .map(|chunk| chunk.map(|chunk| chunk.rows))
+        .collect::<io::Result<Vec<_>>>()?;
+        assert_eq!(none, [0]);
+        Ok(())
+    }
+}
