@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::hostile::hostile_pods;
-use harness::{Result, files_below, program, root, snapshot_of, stderr, succeed, tool};
+use harness::{Result, files_below, mounts, program, root, snapshot_of, stderr, succeed, tool};
 use night::demo_nights;
 use serde_json::{Value, json};
 
@@ -145,5 +145,33 @@ fn a_folder_for_temporary_files_that_is_missing_is_named() -> Result {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("TMPDIR"), "{}", stderr(&output));
     assert!(!folder.path().join("out.xlsx").exists());
+    Ok(())
+}
+
+#[test]
+fn a_workbook_that_finds_no_room_costs_the_night_nothing_else() -> Result {
+    let folder = tempfile::tempdir()?;
+    let (pods, mounted) = (folder.path().join("pods"), folder.path().join("mounted"));
+    night::write_idle_pods(&pods, 2_000)?;
+    fs::create_dir(&mounted)?;
+    let store = folder.path().join("store");
+    let mut snapshot = snapshot_of(&pods, &store)?;
+    snapshot.args(["--formats", "xlsx,parquet"]);
+    // The working files of crane are small enough.
+    snapshot.env("TMPDIR", &mounted);
+    let small = r#"mount -t tmpfs -o size=300k tmpfs "$FOLDER""#;
+    let found = mounts::run(&mounted, small, &snapshot)?;
+    let said = stderr(&found.output);
+    assert_eq!(found.output.status.code(), Some(0), "{said}");
+    assert!(said.contains("the report lacks a format"), "{said}");
+    assert!(said.contains("TMPDIR"), "{said}");
+    let manifest: Value = serde_json::from_str(&harness::get(&store, "latest", "manifest")?)?;
+    let files = manifest["files"].as_array().ok_or("no files")?;
+    let formats: Vec<_> = files.iter().filter_map(|f| f["format"].as_str()).collect();
+    assert_eq!(
+        formats,
+        ["csv", "workloads", "json", "parquet", "parquet-images"]
+    );
+    assert!(!store.join("xlsx").exists() || files_below(&store.join("xlsx"))?.is_empty());
     Ok(())
 }

@@ -17,6 +17,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read, Seek, Write};
 use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 
 use rust_xlsxwriter::{DocProperties, Workbook, Worksheet, XlsxError};
 
@@ -60,6 +61,11 @@ pub enum WorkbookError {
     /// Its temporary file could not be used.
     #[error("could not use a temporary file for the workbook: TMPDIR names a folder for it")]
     Temporary(#[from] io::Error),
+    /// Its temporary files could not be written to their end.
+    #[error(
+        "could not write the workbook's temporary files: they take some 2 KB for each container; TMPDIR names a folder for them"
+    )]
+    NoRoom,
 }
 
 /// Columns of the sheet of what could not be inspected.
@@ -104,7 +110,11 @@ pub(super) fn chunks<'a>(report: &'a Report, changes: Option<&'a Diff>) -> Chunk
 
 fn make(report: &Report, changes: Option<&Diff>) -> Result<Box<dyn Read>, WorkbookError> {
     let mut file = tempfile::tempfile()?;
-    write_workbook(report, changes, &mut file)?;
+    // The library panics where its own temporary files take no more, which must cost no night its run.
+    let made = panic::catch_unwind(AssertUnwindSafe(|| {
+        write_workbook(report, changes, &mut file)
+    }));
+    made.unwrap_or(Err(WorkbookError::NoRoom))?;
     file.rewind()?;
     Ok(Box::new(file))
 }
