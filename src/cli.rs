@@ -479,6 +479,10 @@ pub struct SnapshotArgs {
 pub enum FurtherFormat {
     /// A line per container, typed, for Athena, Spark and others
     Ndjson,
+    /// Containers and images as typed columns, for engines
+    Parquet,
+    /// A workbook for Excel and LibreOffice
+    Xlsx,
 }
 
 impl FurtherFormat {
@@ -486,6 +490,8 @@ impl FurtherFormat {
     pub fn files(self) -> &'static [Format] {
         match self {
             Self::Ndjson => &[Format::Ndjson],
+            Self::Parquet => &[Format::Parquet, Format::ParquetImages],
+            Self::Xlsx => &[Format::Xlsx],
         }
     }
 }
@@ -757,6 +763,12 @@ pub enum GetFormat {
     Json,
     /// A line per container, typed, for engines
     Ndjson,
+    /// A row per container, in typed columns
+    Parquet,
+    /// A row per image, in typed columns
+    ParquetImages,
+    /// A workbook for Excel and LibreOffice
+    Xlsx,
     /// What changed since the last complete run of an earlier day
     Diff,
     /// The run's manifest
@@ -771,6 +783,9 @@ impl GetFormat {
             Self::Workloads => Format::Workloads,
             Self::Json => Format::Json,
             Self::Ndjson => Format::Ndjson,
+            Self::Parquet => Format::Parquet,
+            Self::ParquetImages => Format::ParquetImages,
+            Self::Xlsx => Format::Xlsx,
             Self::Diff => Format::Diff,
             Self::Manifest => Format::Manifest,
         }

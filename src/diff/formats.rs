@@ -153,40 +153,46 @@ pub fn csv(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
         .terminator(csv::Terminator::CRLF)
         .from_writer(out);
     writer.write_record(DIFF_COLUMNS.iter().map(|column| column.name))?;
-    for change in &diff.changes {
-        let images = |images: &[DiffImage]| joined(images, " ", |image| Some(image.image.clone()));
-        let digests = |images: &[DiffImage]| {
-            joined(images, " ", |image| {
-                Some(image.manifest_digest?.to_string())
-            })
-        };
-        let distributions = |images: &[DiffImage]| joined(images, "; ", distribution);
-        let statuses =
-            |images: &[DiffImage]| joined(images, " ", |image| Some(image.eol_status?.to_string()));
-        for kind in &change.kinds {
-            let row = [
-                diff.old.run_id.clone(),
-                diff.new.run_id.clone(),
-                diff.new.cluster_name.clone(),
-                kind.name().into(),
-                change.namespace.clone(),
-                change.workload_kind.clone(),
-                change.workload_name.clone(),
-                change.container_type.name(),
-                change.container.clone(),
-                images(&change.old),
-                images(&change.new),
-                digests(&change.old),
-                digests(&change.new),
-                distributions(&change.old),
-                distributions(&change.new),
-                statuses(&change.old),
-                statuses(&change.new),
-            ];
-            writer.write_record(row.iter().map(|text| cell(text)).map(Cow::into_owned))?;
-        }
+    for row in rows(diff) {
+        writer.write_record(row.iter().map(|text| cell(text)).map(Cow::into_owned))?;
     }
     writer.flush()
+}
+
+/// The texts of [`DIFF_COLUMNS`], as they are, a row for each change and kind.
+pub(crate) fn rows(diff: &Diff) -> impl Iterator<Item = [String; DIFF_COLUMNS.len()]> + '_ {
+    let images = |images: &[DiffImage]| joined(images, " ", |image| Some(image.image.clone()));
+    let digests = |images: &[DiffImage]| {
+        joined(images, " ", |image| {
+            Some(image.manifest_digest?.to_string())
+        })
+    };
+    let distributions = |images: &[DiffImage]| joined(images, "; ", distribution);
+    let statuses =
+        |images: &[DiffImage]| joined(images, " ", |image| Some(image.eol_status?.to_string()));
+    let row = move |change: &Change, kind: ChangeKind| {
+        [
+            diff.old.run_id.clone(),
+            diff.new.run_id.clone(),
+            diff.new.cluster_name.clone(),
+            kind.name().into(),
+            change.namespace.clone(),
+            change.workload_kind.clone(),
+            change.workload_name.clone(),
+            change.container_type.name(),
+            change.container.clone(),
+            images(&change.old),
+            images(&change.new),
+            digests(&change.old),
+            digests(&change.new),
+            distributions(&change.old),
+            distributions(&change.new),
+            statuses(&change.old),
+            statuses(&change.new),
+        ]
+    };
+    let changes = diff.changes.iter();
+    changes.flat_map(move |change| change.kinds.iter().map(move |kind| row(change, *kind)))
 }
 
 fn heading(diff: &Diff) -> String {
