@@ -27,6 +27,7 @@ pub(crate) mod registry;
 pub(crate) mod running;
 pub(crate) mod runs;
 pub(crate) mod store;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod world;
 
