@@ -1,5 +1,6 @@
 //! Reports of every schema version that was ever released are read for ever: `tests/fixtures/reports/`
-//! holds a store of two nights of each, which is never made anew.
+//! holds a store of two nights of each, as the program of its time left it. These files are for ever: they
+//! are never made anew, changed or removed, and a new version adds a folder.
 //!
 //! 1.0: the demo's namespaces payments and ci on its two nights, signed with [`KEY`].
 
@@ -103,6 +104,56 @@ fn version_1_0_is_listed_shown_and_compared() -> Result {
     Ok(())
 }
 
+/// Every command that reads runs, in every format. None is to warn of anything.
+fn readers() -> Vec<Vec<&'static str>> {
+    let mut commands = vec![vec!["list"], vec!["list", "--format", "json"]];
+    for run in [FIRST, SECOND, "2026-11-23", "latest~1", "latest"] {
+        for format in ["table", "csv", "workloads", "json", "manifest"] {
+            commands.push(vec!["get", run, "--format", format]);
+        }
+    }
+    commands.push(vec!["get", "latest", "--format", "diff"]);
+    for pair in [&[FIRST, SECOND][..], &["2026-11-23", "latest"], &[]] {
+        for format in ["table", "csv", "json", "markdown"] {
+            commands.push([&["diff"], pair, &["--format", format]].concat());
+        }
+    }
+    for by in [
+        "distribution",
+        "version",
+        "eol_status",
+        "registry",
+        "inspection_status",
+        "change",
+    ] {
+        for format in ["table", "csv", "json"] {
+            commands.push(vec!["trend", "--by", by, "--format", format]);
+        }
+    }
+    commands.push(vec!["prune", "--keep-last", "1", "--dry-run"]);
+    commands
+}
+
+#[test]
+fn version_1_0_is_read_by_every_command_in_every_format_without_a_warning() -> Result {
+    let store = store_of("1.0")?;
+    let before = files_below(&store.root())?;
+    for arguments in readers() {
+        let output = store.command(&arguments).output()?;
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert_eq!(stderr(&output), "", "{arguments:?}");
+        assert!(!output.stdout.is_empty(), "{arguments:?}");
+    }
+    let pruned = store.print(&["prune", "--keep-last", "1", "--dry-run"])?;
+    assert!(pruned.contains(FIRST), "{pruned}");
+    assert_eq!(files_below(&store.root())?, before);
+    Ok(())
+}
+
 /// The pods of a run whose images are known by digest, of a registry that nobody reaches.
 fn pods_of(report: &Value) -> Result<Value> {
     let images = report["images"].as_array().ok_or("no images")?;
@@ -168,7 +219,12 @@ fn version_1_0_is_reused_and_its_signature_holds() -> Result {
         !said.contains("not reused") && !said.contains("no diff"),
         "{said}"
     );
-    assert_eq!(run_ids(&store.root())?.len(), 3);
+    let runs = run_ids(&store.root())?;
+    assert_eq!(runs.len(), 3);
+    let latest = fs::read_to_string(store.root().join("latest/cluster=test.json"))?;
+    assert!(latest.contains(&runs[2]), "{latest}");
+    let manifest = store.json(&["get", "latest", "--format", "manifest"])?;
+    assert_eq!(manifest["changes"]["against"], SECOND, "{manifest}");
 
     let store = store_of("1.0")?;
     for run in [FIRST, SECOND] {
