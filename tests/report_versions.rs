@@ -6,6 +6,7 @@
 
 mod harness;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -80,11 +81,8 @@ fn version_1_0_is_listed_shown_and_compared() -> Result {
     }
     let stored = store.json(&["get", "latest", "--format", "diff"])?;
     let made = store.json(&["diff", "--format", "json"])?;
-    // A later minor version may add fields.
-    for name in ["old", "counts", "transient"] {
-        for (field, value) in stored[name].as_object().into_iter().flatten() {
-            assert_eq!(&made[name][field], value, "{name}.{field}");
-        }
+    for name in ["old", "counts", "transient", "changes"] {
+        assert_holds(name, &stored[name], &made[name]);
     }
     assert_eq!(
         stored["counts"],
@@ -176,6 +174,49 @@ fn pods_of(report: &Value) -> Result<Value> {
     Ok(json!({"kind": "List", "items": pods}))
 }
 
+/// What a report says of its images and layers, by what they are: all but where the registry is, and what depends
+/// on the day.
+fn facts_of(report: &Value) -> Result<BTreeMap<String, Value>> {
+    let mut facts = BTreeMap::new();
+    for image in report["images"].as_array().ok_or("no images")? {
+        let mut image = image.clone();
+        for field in [
+            "registry",
+            "eol_status",
+            "eol_date",
+            "eol_extended_date",
+            "waiting_since",
+            "last_seen",
+        ] {
+            image.as_object_mut().ok_or("no object")?.remove(field);
+        }
+        let name = [&image["repository"], &image["digest"], &image["platform"]];
+        facts.insert(json!(name).to_string(), image);
+    }
+    for layer in report["layers"].as_array().ok_or("no layers")? {
+        facts.insert(layer["digest"].to_string(), layer.clone());
+    }
+    Ok(facts)
+}
+
+/// Asserts that a value holds all of an older one. A later minor version may add fields.
+fn assert_holds(name: &str, old: &Value, new: &Value) {
+    match old {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                assert_holds(&format!("{name} {field}"), value, &new[field]);
+            }
+        }
+        Value::Array(items) => {
+            assert_eq!(new.as_array().map(Vec::len), Some(items.len()), "{name}");
+            for (place, item) in items.iter().enumerate() {
+                assert_holds(&format!("{name} {place}"), item, &new[place]);
+            }
+        }
+        _ => assert_eq!(new, old, "{name}"),
+    }
+}
+
 fn next_night(store: &Store, time: &str, flags: &[&str]) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let (pods, key) = (folder.path().join("pods.json"), folder.path().join("key"));
@@ -244,6 +285,14 @@ fn version_1_0_is_reused_and_its_signature_holds() -> Result {
             row["inspected_at"]
         );
         assert_ne!(row["distro_version"], "");
+    }
+    // All that was known still is, down to the last field.
+    let old = facts_of(&document(&store.root(), SECOND, "json")?)?;
+    let new = facts_of(&store.json(&["get", "latest", "--format", "json"])?)?;
+    let reused: Vec<_> = old.keys().filter(|name| new.contains_key(*name)).collect();
+    assert!(reused.len() > 10, "{reused:?}");
+    for name in reused {
+        assert_holds(name, &old[name], &new[name]);
     }
     // And what a damaged copy says is not taken.
     let csv = runs::path(&store.root(), SECOND, "csv");
