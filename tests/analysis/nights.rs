@@ -15,7 +15,7 @@ use crate::harness::registry::Registry;
 use crate::harness::{Result, crane, program, succeed};
 
 /// What the bucket's keys begin with.
-const PREFIX: &str = "fleet";
+pub(crate) const PREFIX: &str = "fleet";
 
 /// The cluster that is written to the bucket.
 const IN_BUCKET: &str = "staging";
@@ -32,11 +32,6 @@ impl Nights {
     /// The store as a folder.
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.path().join("store")
-    }
-
-    /// The bucket and the prefix in it, without a scheme: engines differ in theirs.
-    pub(crate) fn bucket() -> String {
-        format!("{BUCKET}/{PREFIX}")
     }
 
     /// A scratch folder that ends with this.
@@ -58,7 +53,7 @@ impl Nights {
             registry: registry.address.clone(),
         };
         in_parallel(CLUSTERS.to_vec(), |cluster| nights.take_of(&fleet, cluster))?;
-        let bucket = format!("s3://{}/", Self::bucket());
+        let bucket = format!("s3://{BUCKET}/{PREFIX}/");
         let folder = format!("{}/", nights.folder().display());
         nights.server.copy(&folder, &bucket)?;
         nights.server.copy(&bucket, &folder)?;
@@ -82,11 +77,17 @@ impl Nights {
 
     fn snapshot(&self, cluster: &str, pods: &Path) -> Result<Command> {
         let mut command = program();
-        command.args(["snapshot", "--cluster-name", cluster, "--owner-label", "team"]);
+        command.args([
+            "snapshot",
+            "--cluster-name",
+            cluster,
+            "--owner-label",
+            "team",
+        ]);
         command.arg("--pods").arg(pods).arg("--crane").arg(crane()?);
         command.args(["--default-platform", "linux/amd64", "--store"]);
         if cluster == IN_BUCKET {
-            command.arg(format!("s3://{}", Self::bucket()));
+            command.arg(format!("s3://{BUCKET}/{PREFIX}"));
             self.server.configure(&mut command);
         } else {
             command.arg(self.folder());

@@ -20,7 +20,8 @@ warnings.simplefilter("ignore")
 
 def cell(value):
     """A value as JSON has it; dates and times as the reports write them."""
-    if value is None or value != value or type(value).__name__ in ("NAType", "NaTType"):
+    # pandas' own words for unknown cannot be compared, and not a number is no answer.
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
         return None
     if isinstance(value, datetime.datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -77,7 +78,7 @@ class Spark:
         """The filters of the scans that the plan has, and how many files each of them read."""
         frame = self.frame(text)
         frame.collect()
-        plan = frame._explain_string(extended=False, mode="formatted")
+        plan = frame._explain_string("formatted")
         scans = []
         for location, filters in re.findall(r"Location: \w+ \[(.*?)\]\nPartitionFilters: \[(.*?)\]\n", plan):
             scans.append({"location": location, "filters": filters})
@@ -86,7 +87,7 @@ class Spark:
             metric.value
             for part in metrics._metrics
             for metric in part.metrics
-            if metric.name == "number of files read"
+            if metric.name == "numFiles"
         ]
         return {"scans": scans, "files_read": sorted(read)}
 
