@@ -137,6 +137,7 @@ fn ask_spark(nights: &Nights, blocks: &[Block], spark: &mut Spark) -> Result<Vec
     recipes::run(&[fleet, hive], |python| {
         python.env("SPARK_REMOTE", &remote);
     })
+    .map_err(|error| format!("{error}\n{}", spark.errors().unwrap_or_default()).into())
 }
 
 fn in_environment(nights: &Nights, python: &mut Command) {

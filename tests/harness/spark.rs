@@ -8,7 +8,22 @@ use super::object_store::ObjectStore;
 use super::{Result, tool};
 
 /// What Spark opens up of Java's inside, as its own scripts do.
-const OPENED: [&str; 4] = ["java.lang", "java.nio", "java.util", "sun.nio.ch"];
+const OPENED: [&str; 14] = [
+    "java.io",
+    "java.lang",
+    "java.lang.invoke",
+    "java.lang.reflect",
+    "java.net",
+    "java.nio",
+    "java.util",
+    "java.util.concurrent",
+    "java.util.concurrent.atomic",
+    "jdk.internal.ref",
+    "sun.nio.ch",
+    "sun.nio.cs",
+    "sun.security.action",
+    "sun.util.calendar",
+];
 
 /// A running server; it ends when this is dropped.
 pub(crate) struct Spark {
@@ -25,7 +40,8 @@ impl Spark {
         fs::write(&file, settings)?;
         let log = fs::File::create(folder.path().join("server.log"))?;
         let mut java = Command::new("java");
-        java.args(["-Xmx1g", "-XX:+UseSerialGC"]);
+        // Little is compiled well before the test is over.
+        java.args(["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
         for package in OPENED {
             java.arg(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
         }
@@ -66,6 +82,15 @@ impl Spark {
             .spawn()
             .map_err(|error| format!("java: {error}: scripts/tools spark installs it"))?;
         Ok(Self { process, folder })
+    }
+
+    /// What its log says of errors: little of it reaches the client.
+    pub(crate) fn errors(&self) -> Result<String> {
+        let log = fs::read_to_string(self.folder.path().join("server.log"))?;
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("Exception") || line.contains("Error"));
+        Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// Where it answers: `sc://127.0.0.1:PORT`.
