@@ -4,6 +4,8 @@
 //! Nothing leaves the machine: hosts are closed ports of it, or lie behind a proxy that is one.
 
 mod harness;
+#[path = "fixtures/hostile_texts.rs"]
+mod hostile_texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +15,7 @@ use std::process::{Command, Output};
 
 use harness::readers::expect_valid;
 use harness::{Result, Row, crane, get, program, rows, snapshot_with, stderr};
+use hostile_texts::TEXTS;
 use serde_json::{Value, json};
 
 /// Nobody listens on TCP port 1 (tcpmux), and a connection to it is refused at once.
@@ -619,38 +622,6 @@ fn the_digest_comes_from_the_image_id_and_the_repository_from_the_pod() -> Resul
     Ok(())
 }
 
-/// Texts that do harm in a spreadsheet, on a terminal or in a line, and their cells.
-const TEXTS: &[(&str, &str)] = &[
-    ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
-    (
-        "=HYPERLINK(\"http://x\",\"y\")",
-        "'=HYPERLINK(\"http://x\",\"y\")",
-    ),
-    ("+1+1", "'+1+1"),
-    ("-1", "'-1"),
-    ("--insecure", "'--insecure"),
-    ("@SUM(A1)", "'@SUM(A1)"),
-    ("\t=1", "\u{fffd}=1"),
-    ("\r=1", "\u{fffd}=1"),
-    ("\n=1", "\u{fffd}=1"),
-    ("\u{1b}[31mred", "\u{fffd}[31mred"),
-    ("\u{1b}]0;title\u{7}", "\u{fffd}]0;title\u{fffd}"),
-    ("\u{9b}2J", "\u{fffd}2J"),
-    ("a\0b", "a\u{fffd}b"),
-    ("\u{202e}txt.exe", "\u{fffd}txt.exe"),
-    ("a\u{2066}b\u{2069}", "a\u{fffd}b\u{fffd}"),
-    ("a\u{2028}b\u{2029}c", "a\u{fffd}b\u{fffd}c"),
-    ("a\r\nb,\"c\"", "a\u{fffd}\u{fffd}b,\"c\""),
-    ("'quoted'", "'quoted'"),
-    (" blank ", " blank "),
-    ("<script>alert(1)</script>", "<script>alert(1)</script>"),
-    ("../../etc/passwd", "../../etc/passwd"),
-    ("NA", "NA"),
-    ("null", "null"),
-    ("0001", "0001"),
-    ("TRUE", "TRUE"),
-];
-
 #[test]
 fn every_text_of_a_pod_is_harmless_in_its_cell_and_whole_in_the_report() -> Result {
     let site = Site::new()?;
@@ -668,23 +639,7 @@ fn every_text_of_a_pod_is_harmless_in_its_cell_and_whole_in_the_report() -> Resu
     ];
     let pods: Vec<_> = TEXTS
         .iter()
-        .map(|(text, _)| {
-            json!({
-                "metadata": {
-                    "name": text, "namespace": text, "labels": {"team": text},
-                    "ownerReferences": [{"kind": text, "name": text, "controller": true}],
-                },
-                "spec": {
-                    "nodeName": text,
-                    "nodeSelector": {"kubernetes.io/os": text, "kubernetes.io/arch": text},
-                    "containers": [{"name": text, "image": text}],
-                },
-                "status": {
-                    "phase": text,
-                    "containerStatuses": [{"name": text, "imageID": text}],
-                },
-            })
-        })
+        .map(|(text, _)| hostile_texts::pod(text))
         .collect();
     // A second pod cannot hide behind a text that becomes the same cell.
     let output = site.snapshot(&pods)?.output()?;

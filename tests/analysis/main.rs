@@ -1,12 +1,13 @@
 //! Every recipe of docs/analysis.md, run as it stands over three clusters and sixty nights: by DuckDB and
 //! pandas from a folder, by pyarrow, Spark and Spark's Hive from a real S3 server. Their answers are those
-//! of `trend`, or of a count by hand.
+//! of `trend`, or of a count by hand. And what each reads of a hostile night is what its cells say.
 
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod cells;
 mod counted;
 mod nights;
 mod recipes;
@@ -15,12 +16,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
+use cells::Cells;
 use counted::{Counted, trend};
 use fixtures::fleet::CLUSTERS;
 use harness::object_store::BUCKET;
 use harness::spark::Spark;
 use harness::{Result, files_below};
-use nights::{Nights, PREFIX, date};
+use nights::{HOSTILE_PREFIX, Nights, PREFIX, date};
 use recipes::{Answers, Block, Session};
 use serde_json::Value;
 
@@ -39,6 +41,9 @@ const ODD_DAYS: [&str; 5] = [
     "2026-09-29",
 ];
 const ODD_PREFIX: &str = "odd-days";
+
+/// A recipe that is not the document's: all that a view or table holds.
+const EVERYTHING: &str = "everything";
 
 /// The recipes with an answer, by engine: each is compared with something below.
 const ANSWERED: [(&str, &[&str]); 5] = [
@@ -110,6 +115,9 @@ fn ask_small(nights: &Nights, blocks: &[Block]) -> Result<Vec<Answers>> {
             ..session("pyarrow", blocks, &variables)
         });
     }
+    for engine in ["duckdb", "pandas", "pyarrow"] {
+        sessions.push(hostile_session(nights, blocks, engine));
+    }
     recipes::run(&sessions, |python| in_environment(nights, python))
 }
 
@@ -133,11 +141,49 @@ fn ask_spark(nights: &Nights, blocks: &[Block], spark: &mut Spark) -> Result<Vec
     for (_, text) in &mut hive.recipes {
         *text = text.replace("BUCKET/PREFIX", &format!("{BUCKET}/{ODD_PREFIX}"));
     }
+    let hostile = ["spark", "hive"].map(|engine| hostile_session(nights, blocks, engine));
+    let sessions: Vec<_> = [fleet, hive].into_iter().chain(hostile).collect();
     let remote = spark.remote()?;
-    recipes::run(&[fleet, hive], |python| {
+    recipes::run(&sessions, |python| {
         python.env("SPARK_REMOTE", &remote);
     })
     .map_err(|error| format!("{error}\n{}", spark.errors().unwrap_or_default()).into())
+}
+
+/// The recipes that make an engine's view or table of containers, and one that reads all of it.
+fn hostile_session(nights: &Nights, blocks: &[Block], engine: &'static str) -> Session {
+    let store = match engine {
+        "spark" => format!("s3a://{BUCKET}/{HOSTILE_PREFIX}"),
+        "pyarrow" => format!("s3://{BUCKET}/{HOSTILE_PREFIX}"),
+        _ => nights.hostile().display().to_string(),
+    };
+    let mut session = session(engine, blocks, &[("store", &store)]);
+    let (made_by, everything): (&[_], _) = match engine {
+        "pandas" => (&["containers"], "containers"),
+        "pyarrow" => (&["datasets"], "files.to_table()"),
+        // Spark's Hive does not skip the head of a file.
+        "hive" => (
+            &["tables", "partitions"],
+            "SELECT * FROM census_files WHERE run_id <> 'run_id'",
+        ),
+        _ => (&["views"], "SELECT * FROM containers"),
+    };
+    session
+        .recipes
+        .retain(|(name, _)| made_by.contains(&name.as_str()));
+    if engine == "hive" {
+        for (_, text) in &mut session.recipes {
+            *text = text.replace("BUCKET/PREFIX", &format!("{BUCKET}/{HOSTILE_PREFIX}"));
+        }
+        let apart = (
+            "apart".to_owned(),
+            "CREATE DATABASE hostile;\nUSE hostile;\n".to_owned(),
+        );
+        session.recipes.insert(0, apart);
+    }
+    let everything = (EVERYTHING.to_owned(), everything.to_owned());
+    session.recipes.push(everything);
+    session
 }
 
 fn in_environment(nights: &Nights, python: &mut Command) {
@@ -205,10 +251,11 @@ fn every_recipe_answers_as_trend_and_a_count_by_hand() -> Result {
     let counted = Counted::read(&nights.folder())?;
     expect_lively(&counted, &by_distribution);
 
-    let [duckdb, pandas, pyarrow @ ..] = &small[..] else {
+    let (small, hostile) = small.split_at(small.len() - 3);
+    let [duckdb, pandas, pyarrow @ ..] = small else {
         return Err("answers are missing".into());
     };
-    let [spark, hive] = &fleet[..] else {
+    let [spark, hive, hostile_spark, hostile_hive] = &fleet[..] else {
         return Err("answers are missing".into());
     };
     let engines = [duckdb, pandas, &pyarrow[0], spark, hive];
@@ -274,7 +321,12 @@ fn every_recipe_answers_as_trend_and_a_count_by_hand() -> Result {
     assert_eq!(per_day, odd(&by_distribution));
     let per_day = hive.of("eol-per-day")?.sorted(&PER_STATUS)?;
     assert_eq!(per_day, odd(&by_status));
-    Ok(())
+
+    let cells = Cells::read(&nights.hostile())?;
+    for answers in hostile.iter().chain([hostile_spark]) {
+        cells.expect_read(answers.of(EVERYTHING)?)?;
+    }
+    cells.expect_read_as_text(hostile_hive.of(EVERYTHING)?)
 }
 
 /// A block of SQL or Python that no session runs would be a recipe that nobody tried.

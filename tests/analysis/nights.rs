@@ -9,13 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fixtures::fleet::{CLUSTERS, Cluster, Fleet, NIGHTS};
-use crate::fixtures::{self, manifests};
+use crate::fixtures::images::{ImageSpec, Platform};
+use crate::fixtures::pods::{Container, Pod, Workload};
+use crate::fixtures::{self, distributions, hostile_texts, manifests};
 use crate::harness::object_store::{BUCKET, ObjectStore};
 use crate::harness::registry::Registry;
 use crate::harness::{Result, crane, program, succeed};
 
 /// What the bucket's keys begin with.
 pub(crate) const PREFIX: &str = "fleet";
+
+/// And those of a night that is hostile.
+pub(crate) const HOSTILE_PREFIX: &str = "hostile";
 
 /// The cluster that is written to the bucket.
 const IN_BUCKET: &str = "staging";
@@ -32,6 +37,11 @@ impl Nights {
     /// The store as a folder.
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.path().join("store")
+    }
+
+    /// The folder of the hostile night.
+    pub(crate) fn hostile(&self) -> PathBuf {
+        self.folder.path().join("hostile")
     }
 
     /// A scratch folder that ends with this.
@@ -53,11 +63,39 @@ impl Nights {
             registry: registry.address.clone(),
         };
         in_parallel(CLUSTERS.to_vec(), |cluster| nights.take_of(&fleet, cluster))?;
+        nights.take_hostile()?;
         let bucket = format!("s3://{BUCKET}/{PREFIX}/");
         let folder = format!("{}/", nights.folder().display());
         nights.server.copy(&folder, &bucket)?;
         nights.server.copy(&bucket, &folder)?;
         Ok(nights)
+    }
+
+    /// A night in a store of its own, whose every text is there to be misread.
+    fn take_hostile(&self) -> Result {
+        let image = ImageSpec::new(Platform::linux("amd64"))
+            .layer(distributions::debian_11())
+            .user("DOMAIN\\user, \"root\"")
+            .build();
+        let reference = format!("{}/hostile/user:1.10", self.registry);
+        fixtures::registry::push(&image, &crane()?, &reference)?;
+        let good = Container::new("app", &reference).running(image.digest());
+        let good = Pod::new("null", Workload::deployment("0001", 1), 0).container(good);
+        let texts = hostile_texts::TEXTS.iter();
+        let mut pods: Vec<_> = texts.map(|(text, _)| hostile_texts::pod(text)).collect();
+        pods.push(manifests::pod(&good));
+        let file = self.scratch().join("hostile.json");
+        fs::write(&file, manifests::list(&pods)?)?;
+        let mut command = self.snapshot("prod-eu", &file)?;
+        command.arg("--store").arg(self.hostile());
+        command.args([
+            "--snapshot-time",
+            &format!("{}T02:00:00Z", date(NIGHTS - 1)),
+        ]);
+        succeed(&mut command)?;
+        let bucket = format!("s3://{BUCKET}/{HOSTILE_PREFIX}/");
+        self.server
+            .copy(&format!("{}/", self.hostile().display()), &bucket)
     }
 
     /// The nights of one cluster, one after the other.
@@ -69,6 +107,12 @@ impl Nights {
                 fs::write(&pods, list)?;
                 let mut command = self.snapshot(cluster.name, &pods)?;
                 command.args(["--snapshot-time", &time]).args(arguments);
+                if cluster.name == IN_BUCKET {
+                    command.args(["--store", &format!("s3://{BUCKET}/{PREFIX}")]);
+                    self.server.configure(&mut command);
+                } else {
+                    command.arg("--store").arg(self.folder());
+                }
                 succeed(&mut command)?;
             }
         }
@@ -85,13 +129,7 @@ impl Nights {
             "team",
         ]);
         command.arg("--pods").arg(pods).arg("--crane").arg(crane()?);
-        command.args(["--default-platform", "linux/amd64", "--store"]);
-        if cluster == IN_BUCKET {
-            command.arg(format!("s3://{BUCKET}/{PREFIX}"));
-            self.server.configure(&mut command);
-        } else {
-            command.arg(self.folder());
-        }
+        command.args(["--default-platform", "linux/amd64"]);
         Ok(command)
     }
 }

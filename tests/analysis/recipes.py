@@ -2,7 +2,7 @@
 
 Reads a JSON list of sessions: an engine ("duckdb", "spark", "hive", "pandas" or "pyarrow"), variables, and
 recipes, each a name and a text; a session's recipes share what they make. Prints a list with an object for
-each session: the answer of each recipe, by its name, as columns and rows, null where it has none; and
+each session: the answer of each recipe, by its name, as columns, their kinds and rows, null where it has none; and
 under "pruned", what the engine read for it, where the session asks for one recipe's ("prove").
 """
 
@@ -15,23 +15,35 @@ import sys
 import time
 import warnings
 
+import pyarrow as pa
+
 warnings.simplefilter("ignore")
+
+
+def kind(type_):
+    """What a column holds, in the words of the reports' table schemas."""
+    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
+        return "string"
+    if pa.types.is_integer(type_):
+        return "integer"
+    # pandas has no dates: they are times of no zone there.
+    if pa.types.is_date(type_) or pa.types.is_timestamp(type_) and type_.tz is None:
+        return "date"
+    return "datetime" if pa.types.is_timestamp(type_) and type_.tz == "UTC" else str(type_)
 
 
 def cell(value):
     """A value as JSON has it; dates and times as the reports write them."""
-    # pandas' own words for unknown cannot be compared, and not a number is no answer.
-    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
-        return None
     if isinstance(value, datetime.datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    return value.item() if hasattr(value, "item") else value
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ" if value.tzinfo else "%Y-%m-%d")
+    return value.isoformat() if isinstance(value, datetime.date) else value
 
 
-def answer(columns, rows):
-    return {"columns": list(columns), "rows": [[cell(value) for value in row] for row in rows]}
+def answer(table):
+    """Of any engine, as Arrow has it."""
+    columns = [[cell(value) for value in column.to_pylist()] for column in table.columns]
+    kinds = [kind(field.type) for field in table.schema]
+    return {"columns": table.column_names, "kinds": kinds, "rows": list(zip(*columns))}
 
 
 def statements(text):
@@ -51,8 +63,7 @@ class DuckDb:
 
     def run(self, text):
         result = self.connection.execute(text)
-        columns = [column[0] for column in result.description]
-        return answer(columns, result.fetchall()) if text.lstrip().startswith("SELECT") else None
+        return answer(result.to_arrow_table()) if text.lstrip().startswith("SELECT") else None
 
 
 class Spark:
@@ -72,7 +83,7 @@ class Spark:
 
     def run(self, text):
         frame = self.frame(text)
-        return answer(frame.columns, frame.collect()) if frame.columns else None
+        return answer(frame.toArrow()) if frame.columns else None
 
     def prove(self, text):
         """The filters of the scans that the plan has, and how many files each of them read."""
@@ -104,9 +115,7 @@ class Python:
         if last is None:
             return None
         value = eval(compile(ast.Expression(last.value), "recipe", "eval"), self.names)
-        if hasattr(value, "to_pandas"):
-            return answer(value.column_names, zip(*(column.to_pylist() for column in value.columns)))
-        return answer(value.columns, value.itertuples(index=False))
+        return answer(value if isinstance(value, pa.Table) else pa.Table.from_pandas(value, preserve_index=False))
 
     def prove(self, _text):
         """The files that the filter of the last recipe leaves."""

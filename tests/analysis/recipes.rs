@@ -40,6 +40,8 @@ pub(crate) fn blocks() -> Result<Vec<Block>> {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) columns: Vec<String>,
+    /// What each column holds, in the words of the reports' table schemas.
+    pub(crate) kinds: Vec<String>,
     pub(crate) rows: Vec<Vec<Value>>,
 }
 
