@@ -4,8 +4,6 @@
 //! Nothing leaves the machine: hosts are closed ports of it, or lie behind a proxy that is one.
 
 mod harness;
-#[path = "fixtures/hostile_texts.rs"]
-mod hostile_texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,9 +11,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use harness::hostile::{TEXTS, hostile_pods};
 use harness::readers::expect_valid;
 use harness::{Result, Row, crane, get, program, rows, snapshot_with, stderr};
-use hostile_texts::TEXTS;
 use serde_json::{Value, json};
 
 /// Nobody listens on TCP port 1 (tcpmux), and a connection to it is refused at once.
@@ -637,10 +635,7 @@ fn every_text_of_a_pod_is_harmless_in_its_cell_and_whole_in_the_report() -> Resu
         "image",
         "image_id",
     ];
-    let pods: Vec<_> = TEXTS
-        .iter()
-        .map(|(text, _)| hostile_texts::pod(text))
-        .collect();
+    let pods = hostile_pods();
     // A second pod cannot hide behind a text that becomes the same cell.
     let output = site.snapshot(&pods)?.output()?;
     assert!(output.status.success(), "{}", stderr(&output));

@@ -325,6 +325,13 @@ pub struct ContainerRow {
     pub image_index: usize,
 }
 
+impl ContainerRow {
+    /// Whether its pod has ended; headline counts leave such containers out.
+    pub fn is_over(&self) -> bool {
+        matches!(self.pod_phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+}
+
 /// A whole report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::fixtures::hostile_texts::TEXTS;
+use crate::harness::hostile::TEXTS;
 use crate::harness::{Result, files_below, root};
 use crate::recipes::Answer;
 
