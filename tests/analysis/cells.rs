@@ -47,6 +47,29 @@ impl Cells {
         Ok(Self { columns, rows })
     }
 
+    /// What the NDJSON of the same store has: texts as they were.
+    pub(crate) fn read_lines(store: &Path) -> Result<Self> {
+        let columns = Self::read(store)?.columns;
+        let file = files_below(&store.join("ndjson"))?;
+        let file = file.first().ok_or("no file")?;
+        let mut folders = file.split('/').filter_map(|part| part.split_once('='));
+        let mut next = || folders.next().map(|(_, value)| value.to_owned());
+        let last = [next().ok_or("no cluster")?, next().ok_or("no day")?];
+        let mut rows = Vec::new();
+        for line in fs::read_to_string(store.join("ndjson").join(file))?.lines() {
+            let line: Value = serde_json::from_str(line)?;
+            let own = columns[..columns.len() - 2].iter();
+            let own = own.map(|column| match &line[column] {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            });
+            rows.push(own.chain(last.clone()).collect());
+        }
+        rows.sort();
+        Ok(Self { columns, rows })
+    }
+
     /// All rows, with the kinds of columns that the table's schema gives.
     pub(crate) fn expect_read(&self, answer: &Answer) -> Result {
         let columns: Vec<_> = self.columns.iter().map(String::as_str).collect();

@@ -45,6 +45,16 @@ const ODD_PREFIX: &str = "odd-days";
 /// A recipe that is not the document's: all that a view or table holds.
 const EVERYTHING: &str = "everything";
 
+/// And one that asks the document's table of Parquet.
+const FROM_PARQUET: (&str, &str) = (
+    "from-parquet",
+    "MSCK REPAIR TABLE census_parquet;
+     SELECT cluster, dt, distro_id, count(*) AS containers
+     FROM census_parquet JOIN census_runs USING (cluster, dt, run_id)
+     WHERE pod_phase NOT IN ('Succeeded', 'Failed')
+     GROUP BY cluster, dt, distro_id",
+);
+
 /// The recipes with an answer, by engine: each is compared with something below.
 const ANSWERED: [(&str, &[&str]); 5] = [
     (
@@ -73,7 +83,10 @@ const ANSWERED: [(&str, &[&str]); 5] = [
             "part-of-the-fleet",
         ],
     ),
-    ("hive", &["containers-per-day", "eol-per-day"]),
+    (
+        "hive",
+        &["containers-per-day", "eol-per-day", FROM_PARQUET.0],
+    ),
 ];
 
 const PER_DISTRIBUTION: [&str; 4] = ["cluster", "dt", "distro_id", "containers"];
@@ -115,9 +128,13 @@ fn ask_small(nights: &Nights, blocks: &[Block]) -> Result<Vec<Answers>> {
             ..session("pyarrow", blocks, &variables)
         });
     }
+    let duckdb = session("duckdb", blocks, &[("store", &folder), ("image", IMAGE)]);
+    sessions.push(over_parquet(duckdb, blocks));
     for engine in ["duckdb", "pandas", "pyarrow"] {
         sessions.push(hostile_session(nights, blocks, engine));
     }
+    let duckdb = hostile_session(nights, blocks, "duckdb");
+    sessions.push(over_parquet(duckdb, blocks));
     recipes::run(&sessions, |python| in_environment(nights, python))
 }
 
@@ -141,13 +158,30 @@ fn ask_spark(nights: &Nights, blocks: &[Block], spark: &mut Spark) -> Result<Vec
     for (_, text) in &mut hive.recipes {
         *text = text.replace("BUCKET/PREFIX", &format!("{BUCKET}/{ODD_PREFIX}"));
     }
+    hive.recipes
+        .push((FROM_PARQUET.0.to_owned(), FROM_PARQUET.1.to_owned()));
     let hostile = ["spark", "hive"].map(|engine| hostile_session(nights, blocks, engine));
-    let sessions: Vec<_> = [fleet, hive].into_iter().chain(hostile).collect();
+    let parquet = over_parquet(hostile_session(nights, blocks, "spark"), blocks);
+    let sessions = [fleet, hive].into_iter().chain(hostile);
+    let sessions: Vec<_> = sessions.chain([parquet]).collect();
     let remote = spark.remote()?;
     recipes::run(&sessions, |python| {
         python.env("SPARK_REMOTE", &remote);
     })
     .map_err(|error| format!("{error}\n{}", spark.errors().unwrap_or_default()).into())
+}
+
+/// The same session, with a view over Parquet in place of that over CSV.
+fn over_parquet(mut session: Session, blocks: &[Block]) -> Session {
+    let mut blocks = blocks.iter();
+    let parquet = blocks.find(|block| block.engine == session.engine && block.name == "parquet");
+    let views = session.recipes.iter().position(|(name, _)| name == "views");
+    session.recipes.retain(|(name, _)| name != "parquet");
+    if let (Some(parquet), Some(views)) = (parquet, views) {
+        let parquet = (parquet.name.clone(), parquet.text.clone());
+        session.recipes.insert(views + 1, parquet);
+    }
+    session
 }
 
 /// The recipes that make an engine's view or table of containers, and one that reads all of it.
@@ -198,7 +232,7 @@ fn in_environment(nights: &Nights, python: &mut Command) {
 /// Puts the files of some days under a prefix of their own.
 fn copy_odd_days(nights: &Nights) -> Result {
     let copies = nights.scratch().join(ODD_PREFIX);
-    for format in ["csv", "manifest"] {
+    for format in ["csv", "manifest", "parquet"] {
         let from = nights.folder().join(format);
         for file in files_below(&from)? {
             if ODD_DAYS
@@ -251,11 +285,11 @@ fn every_recipe_answers_as_trend_and_a_count_by_hand() -> Result {
     let counted = Counted::read(&nights.folder())?;
     expect_lively(&counted, &by_distribution);
 
-    let (small, hostile) = small.split_at(small.len() - 3);
-    let [duckdb, pandas, pyarrow @ ..] = small else {
+    let (small, hostile) = small.split_at(small.len() - 4);
+    let [duckdb, pandas, pyarrow @ .., duckdb_parquet] = small else {
         return Err("answers are missing".into());
     };
-    let [spark, hive, hostile_spark, hostile_hive] = &fleet[..] else {
+    let [spark, hive, hostile_spark, hostile_hive, hostile_parquet] = &fleet[..] else {
         return Err("answers are missing".into());
     };
     let engines = [duckdb, pandas, &pyarrow[0], spark, hive];
@@ -263,7 +297,7 @@ fn every_recipe_answers_as_trend_and_a_count_by_hand() -> Result {
         assert_eq!(&answers.names(), expected, "{engine}");
     }
 
-    for answers in [duckdb, pandas, spark] {
+    for answers in [duckdb, pandas, spark, duckdb_parquet] {
         let per_day = answers
             .of("containers-per-day")?
             .sorted(&PER_DISTRIBUTION)?;
@@ -322,9 +356,16 @@ fn every_recipe_answers_as_trend_and_a_count_by_hand() -> Result {
     let per_day = hive.of("eol-per-day")?.sorted(&PER_STATUS)?;
     assert_eq!(per_day, odd(&by_status));
 
+    let from_parquet = hive.of(FROM_PARQUET.0)?.sorted(&PER_DISTRIBUTION)?;
+    assert_eq!(from_parquet, odd(&by_distribution));
+
     let cells = Cells::read(&nights.hostile())?;
-    for answers in hostile.iter().chain([hostile_spark]) {
+    for answers in hostile[..3].iter().chain([hostile_spark]) {
         cells.expect_read(answers.of(EVERYTHING)?)?;
+    }
+    let texts = Cells::read_lines(&nights.hostile())?;
+    for answers in [&hostile[3], hostile_parquet] {
+        texts.expect_read(answers.of(EVERYTHING)?)?;
     }
     cells.expect_read_as_text(hostile_hive.of(EVERYTHING)?)
 }

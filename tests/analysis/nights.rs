@@ -129,7 +129,12 @@ impl Nights {
             "team",
         ]);
         command.arg("--pods").arg(pods).arg("--crane").arg(crane()?);
-        command.args(["--default-platform", "linux/amd64"]);
+        command.args([
+            "--default-platform",
+            "linux/amd64",
+            "--formats",
+            "ndjson,parquet",
+        ]);
         Ok(command)
     }
 }
