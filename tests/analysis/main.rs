@@ -151,7 +151,10 @@ fn ask_spark(nights: &Nights, blocks: &[Block], spark: &mut Spark) -> Result<Vec
         block.engine == "duckdb" && matches!(block.name.as_str(), "entered-eol" | "image-seen")
     });
     let shared = shared.map(|block| (block.name.clone(), block.text.clone()));
-    fleet.recipes.extend(shared);
+    // Before the view over Parquet takes the place of the rows that were read once.
+    let parquet = fleet.recipes.iter().position(|(name, _)| name == "parquet");
+    let parquet = parquet.ok_or("no recipe for Parquet")?;
+    fleet.recipes.splice(parquet..parquet, shared);
 
     copy_odd_days(nights)?;
     let mut hive = session("hive", blocks, &[]);

@@ -88,6 +88,7 @@ impl Nights {
         fs::write(&file, manifests::list(&pods)?)?;
         let mut command = self.snapshot("prod-eu", &file)?;
         command.arg("--store").arg(self.hostile());
+        command.args(["--formats", "ndjson,parquet"]);
         command.args([
             "--snapshot-time",
             &format!("{}T02:00:00Z", date(NIGHTS - 1)),
@@ -106,7 +107,8 @@ impl Nights {
                 let list = manifests::pod_list(&fleet.pods(cluster, night, &self.registry))?;
                 fs::write(&pods, list)?;
                 let mut command = self.snapshot(cluster.name, &pods)?;
-                command.args(["--snapshot-time", &time]).args(arguments);
+                command.args(["--snapshot-time", &time, "--formats", "parquet"]);
+                command.args(arguments);
                 if cluster.name == IN_BUCKET {
                     command.args(["--store", &format!("s3://{BUCKET}/{PREFIX}")]);
                     self.server.configure(&mut command);
@@ -129,12 +131,7 @@ impl Nights {
             "team",
         ]);
         command.arg("--pods").arg(pods).arg("--crane").arg(crane()?);
-        command.args([
-            "--default-platform",
-            "linux/amd64",
-            "--formats",
-            "ndjson,parquet",
-        ]);
+        command.args(["--default-platform", "linux/amd64"]);
         Ok(command)
     }
 }
