@@ -282,7 +282,7 @@ fn every_recipe_answers_as_trend_and_a_count_by_hand() -> Result {
     let by_distribution = trend("distribution", &folder, |_| {})?;
     let by_status = trend("eol_status", &folder, |_| {})?;
     let in_bucket = trend("eol_status", &bucket, |command| {
-        nights.server.configure(command)
+        nights.server.configure(command);
     })?;
     assert_eq!(by_status, in_bucket);
     let counted = Counted::read(&nights.folder())?;

@@ -95,6 +95,12 @@ impl Answers {
     }
 }
 
+/// How long each session took.
+#[allow(clippy::print_stdout, reason = "a figure that people look for")]
+fn show(said: &str) {
+    print!("{said}");
+}
+
 /// Runs sessions one after the other; `configure` gives the process what it needs.
 pub(crate) fn run(sessions: &[Session], configure: impl Fn(&mut Command)) -> Result<Vec<Answers>> {
     let job = sessions.iter().map(|session| {
@@ -125,8 +131,7 @@ pub(crate) fn run(sessions: &[Session], configure: impl Fn(&mut Command)) -> Res
     if !output.status.success() {
         return Err(said.into_owned().into());
     }
-    // How long each took.
-    print!("{said}");
+    show(&said);
     let answered: Vec<BTreeMap<String, Value>> = serde_json::from_slice(&output.stdout)?;
     let answers = answered.into_iter().map(|mut answered| {
         let pruned = answered.remove("pruned").unwrap_or_default();
