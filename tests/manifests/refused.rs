@@ -32,6 +32,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (&["volume.enabled=yes"], "'/volume/enabled'"),
     (&["volume.size=ten"], "'/volume/size'"),
+    (&["tmpSize=0Mi"], "'/tmpSize'"),
     (&["s3.endpoint=minio.example:9000"], "'/s3/endpoint'"),
     (&["s3.keysSecret=My Keys"], "'/s3/keysSecret'"),
     (&["s3.secretKey=c2VjcmV0"], "'secretKey'"),
