@@ -245,7 +245,7 @@ fn counted(diff: &Diff) -> String {
     counts.join(", ")
 }
 
-fn transient(diff: &Diff) -> String {
+pub(crate) fn transient(diff: &Diff) -> String {
     let counts = diff.transient;
     match counts.added + counts.removed {
         0 => String::new(),
@@ -256,7 +256,8 @@ fn transient(diff: &Diff) -> String {
     }
 }
 
-fn words(kind: ChangeKind) -> String {
+/// The kind, in words.
+pub(crate) fn words(kind: ChangeKind) -> String {
     kind.name().replace('_', " ")
 }
 
@@ -265,7 +266,8 @@ fn kind_words(change: &Change, separator: &str) -> String {
     kinds.join(separator)
 }
 
-fn workload(change: &Change) -> String {
+/// `Deployment/cart`
+pub(crate) fn workload(change: &Change) -> String {
     format!("{}/{}", change.workload_kind, change.workload_name)
 }
 
@@ -282,7 +284,7 @@ fn colour(kind: ChangeKind) -> Option<Color> {
 
 /// A line for each image: the reference, what it is, and the digest where the reference alone does
 /// not tell the sides apart.
-fn sides(change: &Change) -> (Vec<String>, Vec<String>) {
+pub(crate) fn sides(change: &Change) -> (Vec<String>, Vec<String>) {
     let with_digest = change.kinds.contains(&ChangeKind::MovedTag);
     let line = |image: &DiffImage| {
         let mut line = image.image.clone();

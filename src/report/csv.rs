@@ -25,6 +25,14 @@ pub fn container_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
 
 /// Encodes the CSV with a row per workload, container and image.
 pub fn workload_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
+    let rows = workloads(report);
+    chunked(head(WORKLOAD_COLUMNS), rows, b"", |row, bytes| {
+        encode(WORKLOAD_COLUMNS, row, bytes);
+    })
+}
+
+/// A row per workload, container and image, in the order of the containers.
+pub(super) fn workloads(report: &Report) -> impl Iterator<Item = Row<'_>> {
     fn key(row: &ContainerRow) -> impl PartialEq + '_ {
         (
             &row.namespace,
@@ -35,7 +43,7 @@ pub fn workload_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
         )
     }
     let same = |a: &ContainerRow, b: &ContainerRow| key(a) == key(b);
-    let rows = report.containers.chunk_by(same).flat_map(move |group| {
+    report.containers.chunk_by(same).flat_map(move |group| {
         let mut images = BTreeMap::<_, Row<'_>>::new();
         for container in group {
             let key = (&container.image, container.image_index, &container.owner);
@@ -49,17 +57,18 @@ pub fn workload_rows(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
             row.pods_running += u64::from(container.pod_phase.as_deref() == Some("Running"));
         }
         images.into_values()
-    });
-    chunked(head(WORKLOAD_COLUMNS), rows, b"", |row, bytes| {
-        encode(WORKLOAD_COLUMNS, row, bytes);
     })
 }
 
-struct Row<'a> {
+/// A row of either file.
+pub(super) struct Row<'a> {
     report: &'a Report,
-    container: &'a ContainerRow,
-    pods: u64,
-    pods_running: u64,
+    /// The container; of several alike the first.
+    pub(super) container: &'a ContainerRow,
+    /// Pods with this container and image.
+    pub(super) pods: u64,
+    /// Those of them in phase Running.
+    pub(super) pods_running: u64,
 }
 
 fn head(columns: &[Column]) -> Vec<u8> {

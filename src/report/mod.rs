@@ -7,6 +7,7 @@ mod cell;
 mod columns;
 mod counts;
 mod csv;
+pub mod html;
 mod json;
 mod model;
 mod read;
@@ -26,6 +27,24 @@ pub const SCHEMA_VERSION: &str = "1.0";
 
 /// Chunks are handed over at about this size: large enough for few writes, small enough for memory.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What a page shows beside its report: what changed, and the nights before.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// What changed since an earlier run; none where there is none to compare with.
+    pub changes: Option<&'a crate::diff::Diff>,
+    /// Complete nights, oldest first, at most 30; this one included.
+    pub nights: &'a [Night],
+}
+
+/// The counts of a night.
+#[derive(Debug, Clone)]
+pub struct Night {
+    /// The day of its run.
+    pub date: chrono::NaiveDate,
+    /// What its manifest counts.
+    pub counts: Counts,
+}
 
 /// A piece of an encoded report, and how many rows end in it.
 pub struct Chunk {

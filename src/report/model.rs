@@ -325,6 +325,13 @@ pub struct ContainerRow {
     pub image_index: usize,
 }
 
+impl ContainerRow {
+    /// Whether the pod is over: Succeeded or Failed.
+    pub fn is_over(&self) -> bool {
+        matches!(self.pod_phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+}
+
 /// A whole report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
