@@ -12,7 +12,7 @@ use crate::image::{ImageReference, Platform};
 use crate::os::LayerPolicy;
 use crate::registry::guard::HostPort;
 use crate::registry::pattern::{AllowedRegistries, RegistryPattern};
-use crate::report::Scope;
+use crate::report::{Compression, Scope};
 use crate::storage::{
     Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
 };
@@ -427,6 +427,28 @@ pub struct SnapshotArgs {
         hide_env_values = true
     )]
     pub pushgateway: Option<String>,
+    /// Further formats, besides CSV and JSON
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_FORMATS",
+        value_enum,
+        value_name = "FORMAT",
+        value_delimiter = ',',
+        help_heading = "Report"
+    )]
+    pub formats: Vec<FurtherFormat>,
+    /// Compress CSV, JSON and NDJSON files
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_COMPRESS",
+        value_enum,
+        value_name = "HOW",
+        help_heading = "Report"
+    )]
+    pub compress: Option<Compression>,
+    /// Begin CSV files with a byte order mark, for Excel
+    #[arg(long, env = "IMAGE_CENSUS_CSV_BOM", help_heading = "Report")]
+    pub csv_bom: bool,
     /// Exit with 3 if anything could not be inspected, or the run was cut off; what a policy leaves out is neither
     #[arg(long, env = "IMAGE_CENSUS_STRICT")]
     pub strict: bool,
@@ -442,6 +464,25 @@ pub struct SnapshotArgs {
     /// Where to write.
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+/// A format that is written where it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FurtherFormat {
+    /// A line per container, typed, for Athena, Spark and others
+    Ndjson,
+    /// A page for a browser, in one file
+    Html,
+}
+
+impl FurtherFormat {
+    /// The files that it consists of.
+    pub fn files(self) -> &'static [Format] {
+        match self {
+            Self::Ndjson => &[Format::Ndjson],
+            Self::Html => &[Format::Html],
+        }
+    }
 }
 
 /// `eol`.
@@ -560,6 +601,8 @@ pub enum DiffFormat {
     Json,
     /// For pull requests and chats
     Markdown,
+    /// A page for a browser, in one file
+    Html,
 }
 
 /// `trend`.
@@ -664,11 +707,14 @@ pub struct PruneArgs {
 /// `get`.
 #[derive(Debug, Args)]
 pub struct GetArgs {
-    /// A run id, latest, latest~N, yesterday, or a date
+    /// A run id, latest, latest~N, yesterday, a date, or a JSON report in a file
     pub run: String,
-    /// What to print
+    /// What to print; what the run has no file of is made from its report
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = GetFormat::Table)]
     pub format: GetFormat,
+    /// Begin CSV with a byte order mark, for Excel
+    #[arg(long, env = "IMAGE_CENSUS_CSV_BOM")]
+    pub csv_bom: bool,
     /// Write to this file instead of stdout
     #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -688,6 +734,10 @@ pub enum GetFormat {
     Workloads,
     /// The report
     Json,
+    /// A line per container, typed, for engines
+    Ndjson,
+    /// A page for a browser, in one file
+    Html,
     /// What changed since the last complete run of an earlier day
     Diff,
     /// The run's manifest
@@ -701,6 +751,8 @@ impl GetFormat {
             Self::Table | Self::Csv => Format::Csv,
             Self::Workloads => Format::Workloads,
             Self::Json => Format::Json,
+            Self::Ndjson => Format::Ndjson,
+            Self::Html => Format::Html,
             Self::Diff => Format::Diff,
             Self::Manifest => Format::Manifest,
         }

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod history;
 pub mod image;
 pub mod inspect;
+mod intern;
 pub mod metrics;
 pub mod os;
 pub mod pod;

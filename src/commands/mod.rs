@@ -20,6 +20,7 @@ pub use prune::prune;
 pub use snapshot::snapshot;
 pub use trend::trend;
 
+use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::registry::helper::Helpers;
 use crate::registry::settings::{RegistrySettings, read_docker_config};
 use crate::registry::source::{CredentialSource, TenantCredentials, docker_config_file};
 use crate::registry::{Crane, CraneError, CraneSettings};
+use crate::report::plain;
 use crate::storage::{ClusterName, LocalStore, S3Store, Store, StoreLocation};
 
 /// An error that arguments, environment or local files alone decide: exit code 2.
@@ -187,6 +189,20 @@ fn write_output(
     file.persist(path)
         .with_context(|| format!("could not write {}", path.display()))?;
     Ok(())
+}
+
+/// The file that a run is named by, where there is one of this name.
+fn local_file(name: &str) -> Option<&Path> {
+    Some(Path::new(name)).filter(|path| path.is_file())
+}
+
+fn open_local(path: &Path) -> Result<File, UsageError> {
+    File::open(path).map_err(|error| UsageError(format!("could not read {}: {error}", shown(path))))
+}
+
+/// A path, for a message.
+fn shown(path: &Path) -> String {
+    plain(&path.display().to_string()).into_owned()
 }
 
 /// The folder that a file is in.

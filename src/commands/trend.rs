@@ -28,7 +28,22 @@ pub async fn trend(arguments: &TrendArgs, out: &mut dyn Write) -> anyhow::Result
     let in_period = |run: &RunKey| (since..=until).contains(&run.run.date());
     let runs = runs.into_iter().filter(in_period).collect();
     let manifests = history::manifests(store.as_ref(), runs).await?;
-    let (days, left_out) = per_day(manifests, arguments.allow_scope_mismatch);
+    let complete = |manifest: &Manifest| manifest.header.completeness.complete;
+    let newest = manifests
+        .iter()
+        .rev()
+        .find(|(_, manifest)| complete(manifest));
+    let scope = newest.map(|(_, manifest)| manifest.header.scope.clone());
+    let scope = scope.filter(|_| !arguments.allow_scope_mismatch);
+    let is_other = |manifest: &Manifest| {
+        complete(manifest)
+            && scope
+                .as_ref()
+                .is_some_and(|scope| manifest.header.scope != *scope)
+    };
+    let left_out = manifests.iter().filter(|(_, manifest)| is_other(manifest));
+    let left_out = left_out.count();
+    let days = history::last_of_each_day(manifests, scope.as_ref());
     if left_out > 0 {
         tracing::warn!(
             runs = left_out,
@@ -51,30 +66,6 @@ pub async fn trend(arguments: &TrendArgs, out: &mut dyn Write) -> anyhow::Result
         Ok(())
     })?;
     Ok(Outcome::Done)
-}
-
-/// The last complete run of each day, of the newest one's scope; and how many runs were of another.
-fn per_day(
-    manifests: Vec<(RunKey, Manifest)>,
-    any_scope: bool,
-) -> (BTreeMap<NaiveDate, Manifest>, usize) {
-    let complete: Vec<_> = manifests
-        .into_iter()
-        .filter(|(_, manifest)| manifest.header.completeness.complete)
-        .collect();
-    let scope = complete
-        .last()
-        .map(|(_, manifest)| manifest.header.scope.clone());
-    let total = complete.len();
-    let same: Vec<_> = complete
-        .into_iter()
-        .filter(|(_, manifest)| any_scope || Some(&manifest.header.scope) == scope.as_ref())
-        .collect();
-    let left_out = total - same.len();
-    let days = same
-        .into_iter()
-        .map(|(run, manifest)| (run.run.date(), manifest));
-    (days.collect(), left_out)
 }
 
 /// A line a day, a column for each of the largest values.

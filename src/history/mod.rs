@@ -1,10 +1,15 @@
 //! Which runs a store holds, which one a user means, and what they say.
 
 mod earlier;
+mod nights;
 mod retention;
 mod signature;
 
-pub use earlier::{Refusal, Trust, knowledge, last_comparable, side, side_of_file};
+pub use earlier::{
+    MAX_REPORT_BYTES, Refusal, Trust, knowledge, last_comparable, report, report_of_file, side,
+    side_of_file,
+};
+pub use nights::{last_of_each_day, nights};
 pub use retention::{Keep, Kept, retained};
 pub use signature::{SigningKey, SigningKeyError};
 

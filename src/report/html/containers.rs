@@ -4,7 +4,7 @@ use super::facts;
 use super::support::Support;
 use super::table::{Cell, Column, Look, MAX_ROWS, Table};
 use super::words;
-use crate::report::csv::{Row, workloads};
+use crate::report::rows::{Row, workload_rows};
 use crate::report::{
     ContainerRow, ContainerType, ImageRecord, InspectionStatus, Report, format_time,
 };
@@ -28,7 +28,7 @@ pub(super) fn table(report: &Report) -> (Table, Rows) {
         }
         return (table, Rows::Containers);
     }
-    let mut rows: Vec<Row<'_>> = workloads(report).collect();
+    let mut rows: Vec<Row<'_>> = workload_rows(report).collect();
     let kind = if rows.len() <= MAX_ROWS {
         Rows::Workloads
     } else {
