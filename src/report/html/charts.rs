@@ -71,7 +71,7 @@ pub(super) fn bars(rows: &[(String, Tally)]) -> Result<Svg, ChartError> {
     let most = rows.iter().map(|(_, tally)| tally.total()).max();
     let most = most.unwrap_or_default().max(1);
     both(height.unsigned_abs(), |area, width, _| {
-        let names = (width * 3 / 10).min(180);
+        let names = if width > signed(NARROW) { 190 } else { 126 };
         let figures = digits(most) + 10;
         let room = width - names - figures;
         for (number, (name, tally)) in rows.iter().enumerate() {
@@ -130,7 +130,7 @@ pub(super) fn months(columns: &[(Month, usize)]) -> Result<Svg, ChartError> {
                     )?;
                 }
             }
-            if number == 0 || *month == 1 || (*month == 7 && width > signed(NARROW as usize)) {
+            if number == 0 || *month == 1 || (*month == 7 && width > signed(NARROW)) {
                 let name = NaiveDate::from_ymd_opt(*year, *month, 1)
                     .map(|date| date.format("%b %Y").to_string())
                     .unwrap_or_default();
@@ -173,11 +173,7 @@ pub(super) fn nights(nights: &[(NaiveDate, Tally)]) -> Result<Svg, ChartError> {
     both(frame.height.unsigned_abs(), |area, width, _| {
         frame.draw(area, width)?;
         let step = (f64::from(width - frame.left) / f64::from(slots)).min(48.0);
-        let labels = if width > signed(NARROW as usize) {
-            5
-        } else {
-            3
-        };
+        let labels = if width > signed(NARROW) { 5 } else { 3 };
         let every = (slots + labels - 1) / labels;
         for (number, (date, tally)) in nights.iter().enumerate() {
             let slot = if by_day {
@@ -299,7 +295,7 @@ fn digits(number: usize) -> i32 {
 
 /// Characters that surely fit.
 fn fitting(pixels: i32) -> usize {
-    usize::try_from(rounded(f64::from(pixels) / (DIGIT_WIDTH - 0.4))).unwrap_or_default()
+    usize::try_from(rounded(f64::from(pixels) / DIGIT_WIDTH)).unwrap_or_default()
 }
 
 fn scaled(part: usize, whole: usize, pixels: i32) -> i32 {

@@ -70,7 +70,7 @@ fn columns(has_owner: bool, of_containers: bool) -> Vec<Column> {
         Column::new("Support", Look::Badge)
             .filtered()
             .words(support.into()),
-        Column::new("Supported until", Look::Text),
+        Column::new("Until", Look::Date),
         Column::new("Inspection", Look::Badge)
             .filtered()
             .words(statuses.into()),

@@ -187,9 +187,13 @@ fn sorted(findings: BTreeMap<FindingKey<'_>, usize>) -> Vec<Finding<'_>> {
     findings
 }
 
-/// The distribution and version of an image.
+/// The distribution and version of an image; of Windows the release that its build tells.
 pub(super) fn system(image: &ImageRecord) -> Option<String> {
-    let distribution = image.distribution.as_ref()?;
+    let Some(distribution) = &image.distribution else {
+        let is_windows = image.os.as_deref() == Some("windows");
+        let release = image.distro_release.as_deref().filter(|_| is_windows);
+        return release.map(words::text);
+    };
     words::system(
         distribution.id.as_deref(),
         distribution.version.as_deref(),

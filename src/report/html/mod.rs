@@ -39,7 +39,7 @@ const SCRIPT: &str = include_str!("page.js");
 const SEEN: usize = 6;
 const MORE: usize = 200;
 /// Changes and moved tags that the report's page names; the diff's page has all.
-const CHANGES_SEEN: usize = 4;
+const CHANGES_SEEN: usize = 2;
 const CHANGES_MORE: usize = 60;
 /// Images and namespaces that are named for each reason.
 const EXAMPLES: usize = 3;
@@ -431,16 +431,16 @@ fn tiles(facts: &Facts<'_>, changes: Option<&Diff>) -> Vec<Tile> {
 /// How many containers the findings are of, in words.
 fn found_in_all(facts: &Facts<'_>) -> String {
     let parts = [
-        (Support::Ended, "whose support has ended"),
-        (Support::Extended, "that only extended support covers"),
-        (Support::Ending, "whose support ends soon"),
+        (Support::Ended, "on ended systems"),
+        (Support::Extended, "with extended support only"),
+        (Support::Ending, "on systems that end soon"),
     ];
     let parts: Vec<_> = parts
         .into_iter()
         .filter(|(support, _)| facts.support.of(*support) > 0)
         .map(|(support, about)| format!("{} {about}", words::number(facts.support.of(support))))
         .collect();
-    format!("Containers on systems: {}.", words::listed(&parts))
+    format!("Containers: {}.", words::listed(&parts))
 }
 
 fn found(finding: &Finding<'_>, today: NaiveDate) -> FindingView {
@@ -461,17 +461,17 @@ fn when(finding: &Finding<'_>, today: NaiveDate) -> String {
     let last = finding.extended_date.or(finding.eol_date);
     match (finding.support, finding.eol_date) {
         (Support::Extended, _) => match finding.extended_date {
-            Some(date) => format!("extended until {}", words::day(date)),
+            Some(date) => format!("extended until {}", words::short_day(date)),
             None => "the end of extended support is not known".into(),
         },
         (Support::Ending, Some(date)) => match date.signed_duration_since(today).num_days() {
             0 => "ends today".into(),
-            1 => format!("ends tomorrow, {}", words::day(date)),
-            days => format!("ends in {days} days, {}", words::day(date)),
+            1 => format!("ends tomorrow, {}", words::short_day(date)),
+            days => format!("ends in {days} days, {}", words::short_day(date)),
         },
         (Support::Ending, None) => "ends soon".into(),
         _ => last.map_or("the day is not known".into(), |date| {
-            format!("ended {}", words::day(date))
+            format!("ended {}", words::short_day(date))
         }),
     }
 }

@@ -112,7 +112,8 @@
         case "badge":
           return [element("span", { class: `badge ${classes[place].get(line) ?? "plain"}`, textContent: line }), " "];
         case "code":
-          return [element("code", { textContent: line })];
+          // A line may end between the parts of a reference.
+          return [element("code", {}, ...line.split(/(?<=[/@])/).flatMap((part) => [part, element("wbr")]))];
         default:
           return [element("span", { class: "line", textContent: line })];
       }
@@ -147,7 +148,7 @@
       row.append(element("td", {}, button));
     }
     for (const place of shown) {
-      row.append(element("td", { class: isNumber(place) ? "number" : "" }, ...content(number, place)));
+      row.append(element("td", { class: { number: "number", date: "date" }[columns[place].look] ?? "" }, ...content(number, place)));
     }
     return row;
   };
@@ -198,7 +199,7 @@
     return cell;
   });
   const first = details.length > 0
-    ? [element("td", {}, element("span", { class: "sr", textContent: "Details" }))] : [];
+    ? [element("td", { class: "opens" }, element("span", { class: "sr", textContent: "Details" }))] : [];
   head.replaceChildren(element("tr", {}, ...first, ...heads));
 
   // Search and filters.

@@ -23,6 +23,7 @@ pub(super) enum Look {
     /// References and digests.
     Code,
     Number,
+    Date,
     /// A coloured word of a list.
     Badge,
 }
@@ -109,12 +110,18 @@ pub(super) struct Shown {
     pub(super) lines: Vec<(String, &'static str)>,
 }
 
+/// A reference in parts, between which a line may end.
+pub(super) fn parts(line: &str) -> impl Iterator<Item = &str> {
+    line.split_inclusive(['/', '@'])
+}
+
 impl Shown {
     pub(super) fn is(&self, look: &str) -> bool {
         match self.look {
             Look::Text => look == "text",
             Look::Code => look == "code",
             Look::Number => look == "number",
+            Look::Date => look == "date",
             Look::Badge => look == "badge",
         }
     }

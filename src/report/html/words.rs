@@ -61,6 +61,11 @@ pub(super) fn day(date: NaiveDate) -> String {
     date.format("%-d %B %Y").to_string()
 }
 
+/// `24 Nov 2026`
+pub(super) fn short_day(date: NaiveDate) -> String {
+    date.format("%-d %b %Y").to_string()
+}
+
 /// `Tuesday 24 November 2026, 02:00 UTC`
 pub(super) fn moment(time: DateTime<Utc>) -> String {
     time.format("%A %-d %B %Y, %H:%M UTC").to_string()
