@@ -267,12 +267,12 @@ impl Frame {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, so that a scale has two to five steps.
+/// 1, 2 or 5 times a power of ten, so that a scale has three to five steps, or as many as there are.
 fn round_step(most: usize) -> usize {
     let mut power = 1;
     loop {
         for step in [power, 2 * power, 5 * power] {
-            if most <= 4 * step {
+            if most <= 5 * step {
                 return step;
             }
         }
@@ -332,13 +332,12 @@ mod tests {
     fn scales_have_round_steps() {
         for (most, step) in [
             (0, 1),
-            (3, 1),
-            (4, 1),
-            (5, 2),
-            (9, 5),
-            (40, 10),
-            (41, 20),
-            (4_800, 2_000),
+            (5, 1),
+            (6, 2),
+            (11, 5),
+            (50, 10),
+            (51, 20),
+            (4_800, 1_000),
         ] {
             assert_eq!(round_step(most), step, "{most}");
         }

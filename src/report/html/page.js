@@ -134,7 +134,7 @@
   };
 
   const rowOf = (number) => {
-    const row = element("tr");
+    const row = element("tr", { role: "row" });
     if (details.length > 0) {
       const name = lines(number, shown[2])[0] ?? "";
       const button = element("button", { class: "open", type: "button", "aria-expanded": "false",
@@ -143,12 +143,17 @@
         const open = button.getAttribute("aria-expanded") === "true";
         button.setAttribute("aria-expanded", String(!open));
         if (open) row.nextElementSibling.remove();
-        else row.after(element("tr", {}, element("td", { class: "details", colSpan: shown.length + 1 }, detailsOf(number))));
+        else {
+          const cell = element("td", { class: "details", role: "cell", colSpan: shown.length + 1 }, detailsOf(number));
+          row.after(element("tr", { role: "row" }, cell));
+        }
       });
-      row.append(element("td", {}, button));
+      row.append(element("td", { class: "opens", role: "cell" }, button));
     }
     for (const place of shown) {
-      row.append(element("td", { class: { number: "number", date: "date" }[columns[place].look] ?? "" }, ...content(number, place)));
+      const { look, title } = columns[place];
+      const style = { number: "number", date: "date" }[look] ?? "";
+      row.append(element("td", { class: style, role: "cell", "data-label": title }, ...content(number, place)));
     }
     return row;
   };
@@ -159,7 +164,8 @@
     body.replaceChildren(...part.map(rowOf));
     if (part.length === 0) {
       const text = rows.length === 0 ? `There is no ${data.unit}.` : `No ${data.unit} matches.`;
-      body.append(element("tr", {}, element("td", { class: "empty", colSpan: shown.length + (details.length > 0), textContent: text })));
+      const cell = element("td", { class: "empty", role: "cell", colSpan: shown.length + (details.length > 0), textContent: text });
+      body.append(element("tr", { role: "row" }, cell));
     }
     const plural = rows.length === 1 ? "" : "s";
     const total = `${numbers.format(rows.length)} ${data.unit}${plural}`;
@@ -177,7 +183,7 @@
   // The head, with buttons that order.
   const heads = shown.map((place) => {
     const button = element("button", { class: "sort", type: "button", textContent: columns[place].title });
-    const cell = element("th", { scope: "col", class: isNumber(place) ? "number" : "" }, button);
+    const cell = element("th", { scope: "col", role: "columnheader", class: isNumber(place) ? "number" : "" }, button);
     button.addEventListener("click", () => {
       if (state.order !== place) Object.assign(state, { order: place, descending: false });
       else if (!state.descending) state.descending = true;
@@ -199,8 +205,8 @@
     return cell;
   });
   const first = details.length > 0
-    ? [element("td", { class: "opens" }, element("span", { class: "sr", textContent: "Details" }))] : [];
-  head.replaceChildren(element("tr", {}, ...first, ...heads));
+    ? [element("td", { class: "opens", role: "cell" }, element("span", { class: "sr", textContent: "Details" }))] : [];
+  head.replaceChildren(element("tr", { role: "row" }, ...first, ...heads));
 
   // Search and filters.
   const search = element("input", { type: "search", autocomplete: "off", spellcheck: false });

@@ -105,6 +105,8 @@ impl Cell {
 
 /// A cell as the template shows it.
 pub(super) struct Shown {
+    /// The column's title.
+    pub(super) title: &'static str,
     pub(super) look: Look,
     /// Lines and their classes; none where it is not known.
     pub(super) lines: Vec<(String, &'static str)>,
@@ -249,6 +251,7 @@ fn show(column: &Column, cell: Cell) -> Shown {
         (line, class)
     });
     Shown {
+        title: column.title,
         look: column.look,
         lines: lines.collect(),
     }
