@@ -1,12 +1,14 @@
 //! The pages of reports and diffs in a real browser: what they do, what they must not do, how they look.
 //!
 //! Each test makes its pages and hands them to a script beside this file, which drives Chromium.
-//! [`reports`] makes reports that no cluster has: hostile, empty and large ones.
+//! [`reports`] makes reports that no cluster has: hostile, empty and large ones; [`month`] is thirty nights
+//! of the demo's cluster.
 
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod month;
 #[path = "../harness/night.rs"]
 mod night;
 mod reports;
@@ -139,16 +141,31 @@ fn of_too_many_workloads_those_on_the_oldest_systems_are_shown() -> Result {
     Ok(())
 }
 
-/// For people, and for the pictures of the documentation: `scripts/screenshots`.
+/// With `IMAGE_CENSUS_PICTURES`, a folder, pictures of its pages are left there: `scripts/screenshots`.
 #[test]
-#[ignore = "makes pictures of a month of the demo: scripts/screenshots"]
-fn pictures_of_the_demo() -> Result {
-    let pages = PathBuf::from(std::env::var_os("IMAGE_CENSUS_PAGES").ok_or("no pages")?);
-    let (report, diff) = (pages.join("report.html"), pages.join("diff.html"));
+fn a_month_of_nights_is_drawn() -> Result {
+    let site = Site::new()?;
+    let (report, diff) = month::pages(site.0.path())?;
+    let page = fs::read_to_string(&report)?;
+    let summary =
+        "30 nights from 26 October 2026 to 24 November 2026: containers went from 42 to 45";
+    assert!(page.contains(summary));
+    // A column of a chart is as wide as all of it; there are at least three in each of two charts.
+    let trend = page.split("id=\"trend\"").nth(1).ok_or("no trend")?;
+    let trend = trend.split("</figure>").next().unwrap_or_default();
+    let columns = trend.matches("<rect").count();
+    assert!(columns >= 2 * 30 * 3, "{columns}");
+    assert!(trend.contains("<th scope=\"row\">2026-10-26</th>"));
+    let pictures = std::env::var_os("IMAGE_CENSUS_PICTURES").map(PathBuf::from);
+    let folder = pictures.as_deref().unwrap_or(site.0.path());
     let (of_report, of_diff) = (Path::new("report"), Path::new("diff"));
     browse(
         "pictures.mjs",
-        &[&pages, of_report, &report, of_diff, &diff],
+        &[folder, of_report, &report, of_diff, &diff],
     )?;
+    for picture in ["report-top-light-1440.png", "diff-top-dark-390.png"] {
+        let bytes = fs::read(folder.join(picture))?;
+        assert!(bytes.len() > 10_000, "{picture}: {}", bytes.len());
+    }
     Ok(())
 }

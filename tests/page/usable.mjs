@@ -128,7 +128,7 @@ await withBrowser(async (browser) => {
   assert.equal(await page.locator(".tools").isVisible(), false);
   assert.equal(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgb(255, 255, 255)");
   await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
-  assert.equal(await page.locator("details:not([open])").count(), 0);
+  assert.equal(await page.locator(".panels details:not([open])").count(), 0);
   const wide = await page.evaluate(() => [...document.querySelectorAll(".chart")].filter((chart) => chart.offsetHeight > 0).length);
   assert.ok(wide >= 3, "charts are on paper");
   await page.evaluate(() => dispatchEvent(new Event("afterprint")));
@@ -143,6 +143,9 @@ await withBrowser(async (browser) => {
     await page.setViewportSize({ width, height: 844 });
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(overflow <= 0, `${overflow} pixels too wide at ${width}`);
+    // Rows are cards where there is no room for a table.
+    const rows = await page.locator(".all .scroll").evaluate((one) => one.scrollWidth - one.clientWidth);
+    assert.ok(rows <= 0 || width === 768, `rows are ${rows} pixels too wide at ${width}`);
   }
 
   // Without JavaScript: the same rows, and no tools that do nothing.

@@ -296,7 +296,7 @@
   // On paper nothing can be opened or turned.
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open])")];
+    opened = [...document.querySelectorAll(".panels details:not([open])")];
     opened.forEach((each) => (each.open = true));
     show(PRINTED);
   });
