@@ -5,15 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use super::{
-    Outcome, UsageError, local_file, open_local, open_store, shown, terminal, write_output,
-};
+use super::{Outcome, UsageError, local_file, open_local, open_store, shown, write_output};
 use crate::cli::{DiffArgs, DiffFormat};
 use crate::diff::{Diff, DiffOptions, Side, compare, formats};
 use crate::history::{self, HistoryError};
 use crate::report::html::diff_page;
 use crate::report::plain;
 use crate::storage::{RunKey, Store};
+use crate::terminal::Terminal;
 
 /// Compares and prints.
 pub async fn diff(arguments: &DiffArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
@@ -42,7 +41,7 @@ fn print(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     match format {
-        DiffFormat::Table => formats::table(diff, terminal(may_be_terminal), out)?,
+        DiffFormat::Table => formats::table(diff, Terminal::of_stdout(may_be_terminal), out)?,
         DiffFormat::Csv => formats::csv(diff, out)?,
         DiffFormat::Json => formats::json(diff, out)?,
         DiffFormat::Markdown => formats::markdown(diff, out)?,

@@ -1,7 +1,7 @@
 //! `get`: one run's file, verified before a byte of it is shown.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufReader, IsTerminal, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -30,6 +30,13 @@ pub async fn get(arguments: &GetArgs, out: &mut dyn Write) -> anyhow::Result<Out
         .as_deref()
         .map_or_else(std::env::temp_dir, folder_of);
     let format = arguments.format.file();
+    if arguments.output.is_none() && format.is_binary() && std::io::stdout().is_terminal() {
+        let problem = format!(
+            "a terminal cannot show a {} file: name one with --output",
+            format.name()
+        );
+        return Err(UsageError(problem).into());
+    }
     let mut copy = match local_file(&arguments.run) {
         Some(path) => {
             let read = history::report_of_file(open_local(path)?);

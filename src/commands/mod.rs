@@ -21,18 +21,16 @@ pub use snapshot::snapshot;
 pub use trend::trend;
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use comfy_table::Table;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ClusterArgs, PullSecretsOf, RegistryArgs, StoreArgs};
 use crate::cluster::{self, Cluster};
-use crate::diff::formats::Terminal;
 use crate::registry::helper::Helpers;
 use crate::registry::settings::{RegistrySettings, read_docker_config};
 use crate::registry::source::{CredentialSource, TenantCredentials, docker_config_file};
@@ -159,15 +157,6 @@ async fn start_crane(
         CraneError::Proxy(error) => UsageError::caused_by(&error).into(),
         other => other.into(),
     })
-}
-
-/// What a table is drawn for: the terminal, unless it goes elsewhere.
-fn terminal(may_be_terminal: bool) -> Terminal {
-    let is_terminal = may_be_terminal && std::io::stdout().is_terminal();
-    let width = is_terminal.then(|| Table::new().width()).flatten();
-    // no-color.org: present and not empty.
-    let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Terminal { width, colour }
 }
 
 /// Writes to a file, which appears whole or not at all, or to standard output.

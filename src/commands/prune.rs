@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use chrono::{TimeDelta, Utc};
+use comfy_table::Cell;
 use serde::Serialize;
 
-use super::{Outcome, UsageError, open_store, terminal};
+use super::{Outcome, UsageError, open_store};
 use crate::cli::{PruneArgs, TableFormat};
 use crate::history::{self, Keep, Kept, retained};
+use crate::report::plain;
 use crate::storage::{ClusterName, Format, RunKey, Store};
+use crate::terminal::{Meaning, Terminal, keep_whole};
 
 /// Files without a manifest are left alone for this long: their run may still be under way.
 const MAX_ORPHAN_AGE: TimeDelta = TimeDelta::days(7);
@@ -168,18 +171,23 @@ fn print(
     dry_run: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let mut table = terminal(true).table();
     let removed = if dry_run { "would go" } else { "removed" };
-    table.set_header(["RUN", "CLUSTER", "SCOPE", "WHAT", "WHY"]);
+    let terminal = Terminal::of_stdout(true);
+    let mut table = terminal.table(["RUN", "CLUSTER", "SCOPE", "WHAT", "WHY"]);
     for verdict in verdicts {
+        let (what, meaning) = match verdict.keep {
+            true => ("kept", None),
+            false => (removed, Some(Meaning::Warning)),
+        };
         table.add_row([
-            verdict.run_id.clone(),
-            verdict.cluster_name.clone(),
-            crate::report::plain(&verdict.scope).into_owned(),
-            if verdict.keep { "kept" } else { removed }.into(),
-            verdict.reasons.join(", "),
+            Cell::new(&verdict.run_id),
+            Cell::new(&verdict.cluster_name),
+            Cell::new(plain(&verdict.scope)),
+            terminal.cell(what, meaning),
+            Cell::new(verdict.reasons.join(", ")),
         ]);
     }
+    keep_whole(&mut table, [0, 3]);
     writeln!(out, "{}", table.trim_fmt())?;
     for orphan in orphans {
         writeln!(out, "{removed}: {orphan} (of no committed run)")?;

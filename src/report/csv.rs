@@ -4,9 +4,7 @@
 use std::borrow::Cow;
 
 use super::rows::{Row, Value, container_rows, workload_rows};
-use super::{
-    CONTAINER_COLUMNS, Chunk, Column, Report, WORKLOAD_COLUMNS, cell, chunked, format_time,
-};
+use super::{CONTAINER_COLUMNS, Chunk, Column, Report, WORKLOAD_COLUMNS, cell, chunked};
 
 /// Tells Excel that a file is UTF-8.
 pub const BYTE_ORDER_MARK: &str = "\u{feff}";
@@ -42,10 +40,7 @@ fn encode(columns: &[Column], row: &Row<'_>, bytes: &mut Vec<u8>) {
         None => Cow::Borrowed(""),
         Some(Value::Text(Cow::Borrowed(text))) => cell(text),
         Some(Value::Text(Cow::Owned(text))) => Cow::Owned(cell(&text).into_owned()),
-        Some(Value::Name(name)) => Cow::Owned(name),
-        Some(Value::Integer(number)) => Cow::Owned(number.to_string()),
-        Some(Value::Date(date)) => Cow::Owned(date.to_string()),
-        Some(Value::Time(time)) => Cow::Owned(format_time(&time)),
+        Some(value) => Cow::Owned(value.to_string()),
     });
     let cells: Vec<_> = cells.collect();
     // Writing to a Vec cannot fail, and each row has as many cells as the head.

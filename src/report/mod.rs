@@ -12,17 +12,22 @@ pub mod html;
 mod json;
 mod model;
 mod ndjson;
+mod parquet;
 mod read;
 mod rows;
 pub(crate) mod schema;
+#[cfg(test)]
+mod testing;
+mod xlsx;
 
 pub use cell::{cell, plain};
-pub use columns::{CONTAINER_COLUMNS, Column, ColumnType, WORKLOAD_COLUMNS};
+pub use columns::{CONTAINER_COLUMNS, Column, ColumnType, IMAGE_COLUMNS, WORKLOAD_COLUMNS};
 pub use compression::{Compression, compressed, decompressed};
 pub use counts::{Counts, DistributionCount, EolCount, RegistryCount, StatusCount};
 pub use csv::BYTE_ORDER_MARK;
 pub use model::*;
 pub use read::{Part, ReadError, ReportBuilder, is_readable_version, read_report};
+pub use xlsx::{WorkbookError, write_workbook};
 
 use std::io;
 
@@ -53,18 +58,24 @@ pub struct Night {
     pub counts: Counts,
 }
 
+/// A report in a format, piece by piece.
+pub type Chunks<'a> = Box<dyn Iterator<Item = io::Result<Chunk>> + 'a>;
+
 /// Encodes a report in one of its formats; `None` for what is no format of a report.
 pub fn encode<'a>(
     format: Format,
     report: &'a Report,
     surroundings: &Surroundings<'a>,
     csv_with_mark: bool,
-) -> Option<Box<dyn Iterator<Item = io::Result<Chunk>> + 'a>> {
+) -> Option<Chunks<'a>> {
     Some(match format {
         Format::Csv => Box::new(csv::container_csv(report, csv_with_mark).map(Ok)),
         Format::Workloads => Box::new(csv::workload_csv(report, csv_with_mark).map(Ok)),
         Format::Json => Box::new(json::json_chunks(report).map(Ok)),
         Format::Ndjson => Box::new(ndjson::container_lines(report).map(Ok)),
+        Format::Parquet => parquet::container_parquet(report),
+        Format::ParquetImages => parquet::image_parquet(report),
+        Format::Xlsx => xlsx::chunks(report, surroundings.changes),
         Format::Html => {
             let page = html::report_page(report, surroundings).map_err(io::Error::other);
             let rows = report.containers.len() as u64;

@@ -326,7 +326,7 @@ pub struct ContainerRow {
 }
 
 impl ContainerRow {
-    /// Whether the pod is over: Succeeded or Failed.
+    /// Whether its pod has ended; headline counts leave such containers out.
     pub fn is_over(&self) -> bool {
         matches!(self.pod_phase.as_deref(), Some("Succeeded" | "Failed"))
     }

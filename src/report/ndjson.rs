@@ -5,7 +5,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::rows::{Row, Value, container_rows};
-use super::{CONTAINER_COLUMNS, Chunk, Report, chunked, format_time};
+use super::{CONTAINER_COLUMNS, Chunk, Report, chunked};
 
 /// Encodes a line for each container.
 pub(super) fn container_lines(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
@@ -27,10 +27,9 @@ impl Serialize for Line<'_> {
             match self.0.value(name) {
                 None => line.serialize_entry(name, &())?,
                 Some(Value::Text(text)) => line.serialize_entry(name, &text)?,
-                Some(Value::Name(text)) => line.serialize_entry(name, &text)?,
                 Some(Value::Integer(number)) => line.serialize_entry(name, &number)?,
-                Some(Value::Date(date)) => line.serialize_entry(name, &date.to_string())?,
-                Some(Value::Time(time)) => line.serialize_entry(name, &format_time(&time))?,
+                Some(Value::Boolean(truth)) => line.serialize_entry(name, &truth)?,
+                Some(value) => line.serialize_entry(name, &value.to_string())?,
             }
         }
         line.end()

@@ -141,6 +141,12 @@ pub enum Format {
     Json,
     /// A line per container, typed, for engines.
     Ndjson,
+    /// A row per container in typed columns, for engines.
+    Parquet,
+    /// A row per image in typed columns, for engines.
+    ParquetImages,
+    /// A workbook for a spreadsheet program.
+    Xlsx,
     /// A page for a browser.
     Html,
     /// What changed since the last complete run of an earlier day.
@@ -157,6 +163,9 @@ impl Format {
             Self::Workloads => "workloads",
             Self::Json => "json",
             Self::Ndjson => "ndjson",
+            Self::Parquet => "parquet",
+            Self::ParquetImages => "parquet-images",
+            Self::Xlsx => "xlsx",
             Self::Html => "html",
             Self::Diff => "diff",
             Self::Manifest => "manifest",
@@ -164,11 +173,14 @@ impl Format {
     }
 
     /// All of them, the manifest last, as they are written.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Csv,
         Self::Workloads,
         Self::Json,
         Self::Ndjson,
+        Self::Parquet,
+        Self::ParquetImages,
+        Self::Xlsx,
         Self::Html,
         Self::Diff,
         Self::Manifest,
@@ -189,8 +201,15 @@ impl Format {
             Self::Csv | Self::Workloads => "csv",
             Self::Json | Self::Diff | Self::Manifest => "json",
             Self::Ndjson => "ndjson",
+            Self::Parquet | Self::ParquetImages => "parquet",
+            Self::Xlsx => "xlsx",
             Self::Html => "html",
         }
+    }
+
+    /// Whether it is something else than text.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::ParquetImages | Self::Xlsx)
     }
 
     /// Whether it is written compressed where that is asked for.

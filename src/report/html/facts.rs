@@ -3,6 +3,7 @@
 //! One pass over the containers. Pods that are over count nowhere here, as in [`Counts`].
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
 
@@ -45,7 +46,7 @@ pub(super) struct Finding<'a> {
     pub(super) namespace: &'a str,
     pub(super) workload_kind: &'a str,
     pub(super) workload_name: &'a str,
-    pub(super) system: Option<String>,
+    pub(super) system: Option<Arc<str>>,
     pub(super) eol_date: Option<NaiveDate>,
     pub(super) extended_date: Option<NaiveDate>,
     pub(super) owner: Option<&'a str>,
@@ -83,6 +84,12 @@ impl<'a> Facts<'a> {
     pub(super) fn of(report: &'a Report) -> Self {
         let mut pods = HashSet::new();
         let mut running = vec![0_usize; report.images.len()];
+        // Once an image: a workload of its own may be every pod.
+        let systems = report
+            .images
+            .iter()
+            .map(|image| system(image).map(Arc::from));
+        let systems: Vec<Option<Arc<str>>> = systems.collect();
         let mut namespaces = BTreeMap::<_, Tally>::new();
         let mut findings = BTreeMap::new();
         let mut reasons = BTreeMap::<_, Reason<'a>>::new();
@@ -105,7 +112,8 @@ impl<'a> Facts<'a> {
                 );
                 let dates = (image.eol_date, image.eol_extended_date);
                 let owner = container.owner.as_deref();
-                let key = (support, workload, system(image), dates, owner);
+                let system = systems[container.image_index].clone();
+                let key = (support, workload, system, dates, owner);
                 *findings.entry(key).or_insert(0_usize) += 1;
             }
             if image.inspection_status != InspectionStatus::Ok {
@@ -127,16 +135,19 @@ impl<'a> Facts<'a> {
             }
         }
         let mut support = Tally::default();
-        let mut systems = BTreeMap::<_, Tally>::new();
+        let mut by_system = BTreeMap::<_, Tally>::new();
         let mut months = BTreeMap::new();
-        for (image, containers) in report.images.iter().zip(running) {
+        for ((image, system), containers) in report.images.iter().zip(&systems).zip(running) {
             if containers == 0 {
                 continue;
             }
             let of_image = Support::of(image);
             support.add(of_image, containers);
-            let system = system(image).unwrap_or_default();
-            systems.entry(system).or_default().add(of_image, containers);
+            let system = system.as_deref().unwrap_or_default().to_owned();
+            by_system
+                .entry(system)
+                .or_default()
+                .add(of_image, containers);
             if let Some(date) = image.eol_date {
                 *months.entry((date.year(), date.month())).or_insert(0) += containers;
             }
@@ -146,7 +157,7 @@ impl<'a> Facts<'a> {
         Self {
             counts: Counts::of(report, pods.len()),
             support,
-            systems,
+            systems: by_system,
             namespaces,
             months,
             findings: sorted(findings),
@@ -159,7 +170,7 @@ impl<'a> Facts<'a> {
 type FindingKey<'a> = (
     Support,
     (&'a str, &'a str, &'a str),
-    Option<String>,
+    Option<Arc<str>>,
     (Option<NaiveDate>, Option<NaiveDate>),
     Option<&'a str>,
 );

@@ -450,7 +450,7 @@ fn found(finding: &Finding<'_>, today: NaiveDate) -> FindingView {
         namespace: words::text(finding.namespace),
         workload: words::text(&workload),
         owner: finding.owner.map(words::text),
-        system: finding.system.clone().unwrap_or_default(),
+        system: finding.system.as_deref().unwrap_or_default().to_owned(),
         when: when(finding, today),
         containers: words::number(finding.containers.0),
     }
