@@ -4,6 +4,8 @@
 //! [`reports`] makes reports that no cluster has: hostile, empty and large ones; [`month`] is thirty nights
 //! of the demo's cluster.
 
+#![allow(clippy::print_stdout, reason = "figures that people look for")]
+
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 #[path = "../harness/mod.rs"]
