@@ -10,8 +10,9 @@ const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 const OTHER: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// What would end an element, a string or a template, be a handler, or steer what shows it.
-const PAYLOADS: [&str; 14] = [
+const PAYLOADS: [&str; 15] = [
     "</script><script>window.canary=1</script>",
+    "</script x><b-ogus x='",
     "<img src=x onerror=window.canary=2>",
     "\"><svg onload=window.canary=3>",
     "' onfocus=window.canary=4 autofocus x='",
