@@ -111,7 +111,7 @@ fn helm_installs_upgrades_and_uninstalls_it_and_leaves_nothing_but_the_reports()
         Ok(found.contains("ServiceAccount image-census default")
             && found.contains("ConfigMap image-census kube-root-ca.crt"))
     })?;
-    let before = objects(&cluster)?;
+    let mut before = objects(&cluster)?;
 
     let values = json!({
         "image": {"repository": image, "digest": digest},
@@ -120,6 +120,7 @@ fn helm_installs_upgrades_and_uninstalls_it_and_leaves_nothing_but_the_reports()
         "s3": {"endpoint": OBJECT_STORE, "pathStyle": true, "keysSecret": "image-census-object-store"},
         "pullSecrets": {"default": {"secrets": ["registry-login"]}},
         "registries": {"config": {"registries": [{"host": REGISTRY, "insecure": true}]}},
+        "signingKeySecret": "signing-key",
         "networkPolicy": {"enabled": true},
     });
     let values = helm.values("values", &values)?;
@@ -132,10 +133,13 @@ fn helm_installs_upgrades_and_uninstalls_it_and_leaves_nothing_but_the_reports()
     };
     let notes = release("install", &[])?;
     let notes = commands(&notes);
-    let [secret, job, logs, list] = notes[..] else {
+    let [secret, key, job, logs, list] = notes[..] else {
         return Err(format!("other notes: {notes:?}").into());
     };
     assert!(secret.contains("create secret generic image-census-object-store"));
+    paste(&cluster, key)?;
+    // Secrets are yours: Helm takes none of them away.
+    before.insert("Secret image-census signing-key".into());
     paste(&cluster, job)?;
     paste(&cluster, logs)?;
     complete(&cluster, "first-night")?;
@@ -148,6 +152,11 @@ fn helm_installs_upgrades_and_uninstalls_it_and_leaves_nothing_but_the_reports()
     assert!(listed.contains("lab"), "{listed}");
     let reports = runs(&cluster)?;
     assert_eq!(reports.len(), 1, "{reports:?}");
+    let mut get = self::program();
+    get.args(["get", "latest", "--format", "manifest"]);
+    get.args(["--store", &Cluster::store()]);
+    let manifest: Value = serde_json::from_str(&succeed(&mut cluster.enter(&get))?)?;
+    assert!(manifest["signature"].is_string(), "{manifest}");
 
     // Of the next run and this one, pruning keeps the next.
     let keep = "prune.keep.last=1,prune.keep.daily=0,prune.keep.weekly=0,prune.keep.monthly=0,prune.keep.yearly=0";

@@ -10,10 +10,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::slice;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fixtures::{distributions, images, pods};
-use harness::container::{Container, PROGRAM, configuration};
+use harness::container::{Container, PROGRAM, configuration, sbom};
 use harness::control_plane::{ControlPlane, pod_of};
 use harness::object_store::{BUCKET, ObjectStore};
 use harness::registry::Registry;
@@ -129,7 +129,7 @@ fn strings(list: &Value) -> Vec<String> {
 
 #[test]
 fn the_image_is_a_few_files_without_a_shell_and_starts_the_program_as_nobody() -> Result {
-    let configuration = configuration()?;
+    let configuration = configuration()?["config"].take();
     assert_eq!(configuration["User"], "65532:65532");
     assert_eq!(strings(&configuration["Entrypoint"]), [PROGRAM]);
     assert_eq!(strings(&configuration["Env"]), ["PATH=/usr/local/bin"]);
@@ -181,18 +181,89 @@ fn files_below(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(files)
 }
 
+/// Without this, two builds of the same source would have different digests.
+#[test]
+fn nothing_in_the_image_tells_when_it_was_built() -> Result {
+    let image = configuration()?;
+    assert_eq!(image["created"], "1970-01-01T00:00:00Z");
+    for step in image["history"].as_array().ok_or("no history")? {
+        assert_eq!(step["created"], "1970-01-01T00:00:00Z", "{step}");
+    }
+    let container = Container::create()?;
+    let mut files = files_below(container.files())?;
+    files.extend(["usr", "usr/local/bin", "etc/ssl", "tmp"].map(String::from));
+    for file in files {
+        let changed = fs::metadata(container.files().join(&file))?.modified()?;
+        assert_eq!(changed, UNIX_EPOCH, "{file}");
+    }
+    Ok(())
+}
+
+/// A version of `scripts/versions.env`.
+fn pinned(name: &str) -> Result<String> {
+    let versions = fs::read_to_string(root().join("scripts/versions.env"))?;
+    let mut lines = versions.lines().filter_map(|line| line.split_once('='));
+    let found = lines.find(|(pinned, _)| *pinned == name);
+    let (_, version) = found.ok_or_else(|| format!("no {name}"))?;
+    Ok(version.into())
+}
+
+#[test]
+fn the_sbom_names_the_crates_and_modules_of_all_programs_of_the_image_and_no_others() -> Result {
+    let lock = fs::read_to_string(root().join("Cargo.lock"))?;
+    let locked = |name: &str| -> Result<String> {
+        let (_, rest) = lock
+            .split_once(&format!("name = \"{name}\"\nversion = \""))
+            .ok_or_else(|| format!("no {name} in Cargo.lock"))?;
+        let version = rest.split('"').next().ok_or("no version")?;
+        Ok(format!("pkg:cargo/{name}@{version}"))
+    };
+    let module = |name: &str, version: &str| -> Result<String> {
+        Ok(format!("pkg:golang/{name}@{}", pinned(version)?))
+    };
+    let sbom = sbom()?;
+    let packages = sbom["packages"].as_array().ok_or("no packages")?;
+    let names: BTreeSet<_> = packages
+        .iter()
+        .filter_map(|package| package["externalRefs"].as_array())
+        .flatten()
+        .filter_map(|reference| reference["referenceLocator"].as_str())
+        .collect();
+    for name in [
+        locked("image-census")?,
+        locked("kube")?,
+        locked("aws-sdk-s3")?,
+        locked("rustls")?,
+        module("github.com/google/go-containerregistry", "CRANE_VERSION")?,
+        module(
+            "github.com/awslabs/amazon-ecr-credential-helper/ecr-login",
+            "ECR_HELPER_VERSION",
+        )?,
+        module(
+            "github.com/GoogleCloudPlatform/docker-credential-gcr/v2",
+            "GCR_HELPER_VERSION",
+        )?,
+        module(
+            "github.com/chrismellard/docker-credential-acr-env",
+            "ACR_HELPER_VERSION",
+        )?,
+    ] {
+        assert!(names.contains(&*name), "no {name} in {names:#?}");
+    }
+    // What only the tests need.
+    let only_tests = locked("jsonschema")?;
+    assert!(!names.contains(&*only_tests), "{only_tests}");
+    Ok(())
+}
+
 #[test]
 fn crane_and_the_credential_helpers_run_in_the_image() -> Result {
     let container = Container::create()?;
-    let versions = fs::read_to_string(root().join("scripts/versions.env"))?;
-    let pinned = versions
-        .lines()
-        .find_map(|line| line.strip_prefix("CRANE_VERSION="));
     let run = |program: &str, argument: &str| -> Result<String> {
         let mut command = Command::new(format!("/usr/local/bin/{program}"));
         succeed(&mut container.run(command.arg(argument), None)?)
     };
-    assert_eq!(Some(run("crane", "version")?.trim()), pinned);
+    assert_eq!(run("crane", "version")?.trim(), pinned("CRANE_VERSION")?);
     for (helper, argument) in [
         ("acr-env", "--help"),
         ("ecr-login", "version"),

@@ -1,10 +1,12 @@
 //! Reports of every schema version that was ever released are read for ever: `tests/fixtures/reports/`
-//! holds a store of two nights of each, which is never made anew.
+//! holds a store of two nights of each, as the program of its time left it. These files are for ever: they
+//! are never made anew, changed or removed, and a new version adds a folder.
 //!
 //! 1.0: the demo's namespaces payments and ci on its two nights, signed with [`KEY`].
 
 mod harness;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -79,11 +81,8 @@ fn version_1_0_is_listed_shown_and_compared() -> Result {
     }
     let stored = store.json(&["get", "latest", "--format", "diff"])?;
     let made = store.json(&["diff", "--format", "json"])?;
-    // A later minor version may add fields.
-    for name in ["old", "counts", "transient"] {
-        for (field, value) in stored[name].as_object().into_iter().flatten() {
-            assert_eq!(&made[name][field], value, "{name}.{field}");
-        }
+    for name in ["old", "counts", "transient", "changes"] {
+        assert_holds(name, &stored[name], &made[name]);
     }
     assert_eq!(
         stored["counts"],
@@ -100,6 +99,56 @@ fn version_1_0_is_listed_shown_and_compared() -> Result {
     assert_eq!(rhel.count(), 2);
     let pruned = store.print(&["prune", "--keep-last", "1"])?;
     assert!(pruned.contains("1 runs kept, 1 removed"), "{pruned}");
+    Ok(())
+}
+
+/// Every command that reads runs, in every format. None is to warn of anything.
+fn readers() -> Vec<Vec<&'static str>> {
+    let mut commands = vec![vec!["list"], vec!["list", "--format", "json"]];
+    for run in [FIRST, SECOND, "2026-11-23", "latest~1", "latest"] {
+        for format in ["table", "csv", "workloads", "json", "manifest"] {
+            commands.push(vec!["get", run, "--format", format]);
+        }
+    }
+    commands.push(vec!["get", "latest", "--format", "diff"]);
+    for pair in [&[FIRST, SECOND][..], &["2026-11-23", "latest"], &[]] {
+        for format in ["table", "csv", "json", "markdown"] {
+            commands.push([&["diff"], pair, &["--format", format]].concat());
+        }
+    }
+    for by in [
+        "distribution",
+        "version",
+        "eol_status",
+        "registry",
+        "inspection_status",
+        "change",
+    ] {
+        for format in ["table", "csv", "json"] {
+            commands.push(vec!["trend", "--by", by, "--format", format]);
+        }
+    }
+    commands.push(vec!["prune", "--keep-last", "1", "--dry-run"]);
+    commands
+}
+
+#[test]
+fn version_1_0_is_read_by_every_command_in_every_format_without_a_warning() -> Result {
+    let store = store_of("1.0")?;
+    let before = files_below(&store.root())?;
+    for arguments in readers() {
+        let output = store.command(&arguments).output()?;
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert_eq!(stderr(&output), "", "{arguments:?}");
+        assert!(!output.stdout.is_empty(), "{arguments:?}");
+    }
+    let pruned = store.print(&["prune", "--keep-last", "1", "--dry-run"])?;
+    assert!(pruned.contains(FIRST), "{pruned}");
+    assert_eq!(files_below(&store.root())?, before);
     Ok(())
 }
 
@@ -123,6 +172,49 @@ fn pods_of(report: &Value) -> Result<Value> {
         }));
     }
     Ok(json!({"kind": "List", "items": pods}))
+}
+
+/// What a report says of its images and layers, by what they are: all but where the registry is, and what depends
+/// on the day.
+fn facts_of(report: &Value) -> Result<BTreeMap<String, Value>> {
+    let mut facts = BTreeMap::new();
+    for image in report["images"].as_array().ok_or("no images")? {
+        let mut image = image.clone();
+        for field in [
+            "registry",
+            "eol_status",
+            "eol_date",
+            "eol_extended_date",
+            "waiting_since",
+            "last_seen",
+        ] {
+            image.as_object_mut().ok_or("no object")?.remove(field);
+        }
+        let name = [&image["repository"], &image["digest"], &image["platform"]];
+        facts.insert(json!(name).to_string(), image);
+    }
+    for layer in report["layers"].as_array().ok_or("no layers")? {
+        facts.insert(layer["digest"].to_string(), layer.clone());
+    }
+    Ok(facts)
+}
+
+/// Asserts that a value holds all of an older one. A later minor version may add fields.
+fn assert_holds(name: &str, old: &Value, new: &Value) {
+    match old {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                assert_holds(&format!("{name} {field}"), value, &new[field]);
+            }
+        }
+        Value::Array(items) => {
+            assert_eq!(new.as_array().map(Vec::len), Some(items.len()), "{name}");
+            for (place, item) in items.iter().enumerate() {
+                assert_holds(&format!("{name} {place}"), item, &new[place]);
+            }
+        }
+        _ => assert_eq!(new, old, "{name}"),
+    }
 }
 
 fn next_night(store: &Store, time: &str, flags: &[&str]) -> Result<String> {
@@ -168,7 +260,12 @@ fn version_1_0_is_reused_and_its_signature_holds() -> Result {
         !said.contains("not reused") && !said.contains("no diff"),
         "{said}"
     );
-    assert_eq!(run_ids(&store.root())?.len(), 3);
+    let runs = run_ids(&store.root())?;
+    assert_eq!(runs.len(), 3);
+    let latest = fs::read_to_string(store.root().join("latest/cluster=test.json"))?;
+    assert!(latest.contains(&runs[2]), "{latest}");
+    let manifest = store.json(&["get", "latest", "--format", "manifest"])?;
+    assert_eq!(manifest["changes"]["against"], SECOND, "{manifest}");
 
     let store = store_of("1.0")?;
     for run in [FIRST, SECOND] {
@@ -188,6 +285,14 @@ fn version_1_0_is_reused_and_its_signature_holds() -> Result {
             row["inspected_at"]
         );
         assert_ne!(row["distro_version"], "");
+    }
+    // All that was known still is, down to the last field.
+    let old = facts_of(&document(&store.root(), SECOND, "json")?)?;
+    let new = facts_of(&store.json(&["get", "latest", "--format", "json"])?)?;
+    let reused: Vec<_> = old.keys().filter(|name| new.contains_key(*name)).collect();
+    assert!(reused.len() > 10, "{reused:?}");
+    for name in reused {
+        assert_holds(name, &old[name], &new[name]);
     }
     // And what a damaged copy says is not taken.
     let csv = runs::path(&store.root(), SECOND, "csv");

@@ -19,7 +19,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{Type, TypePtr};
 
-use super::rows::{Value, container_rows, image_rows};
+use super::rows::{ImageRow, Row, Value, container_rows, image_rows};
 use super::{CONTAINER_COLUMNS, Chunk, Chunks, Column, ColumnType, IMAGE_COLUMNS, Report};
 use crate::sync::lock;
 
@@ -41,15 +41,13 @@ const SORTED_BY: [&str; 6] = [
 /// Encodes the file with a row per container.
 pub(super) fn container_parquet(report: &Report) -> Chunks<'_> {
     let rows = container_rows(report);
-    parquet(CONTAINER_COLUMNS, &SORTED_BY, rows, |row, column| {
-        row.value(column)
-    })
+    parquet(CONTAINER_COLUMNS, &SORTED_BY, rows, Row::value)
 }
 
 /// Encodes the file with a row per image.
 pub(super) fn image_parquet(report: &Report) -> Chunks<'_> {
     let rows = image_rows(report);
-    parquet(IMAGE_COLUMNS, &[], rows, |row, column| row.value(column))
+    parquet(IMAGE_COLUMNS, &[], rows, ImageRow::value)
 }
 
 /// A chunk for each row group, and one for the end of the file.

@@ -81,7 +81,11 @@ impl Container {
         command.arg(&self.files).arg(tmp.unwrap_or_default());
         // As runtimes set it for a user whom no /etc/passwd names.
         command.arg("HOME=/");
-        for variable in configuration()?["Env"].as_array().into_iter().flatten() {
+        for variable in configuration()?["config"]["Env"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             command.arg(variable.as_str().ok_or("a variable is no text")?);
         }
         for (name, value) in program.get_envs() {
@@ -106,11 +110,18 @@ impl Drop for Container {
     }
 }
 
-/// The image's configuration, as the OCI specifies it.
+/// What the image says of itself, with its `config` and `history`, as the OCI specifies it.
 pub(crate) fn configuration() -> Result<Value> {
     let inspected = succeed(buildah()?.args(["inspect", "--type", "image", IMAGE]));
     let image: Value = serde_json::from_str(&inspected.map_err(no_image)?)?;
-    Ok(image["OCIv1"]["config"].clone())
+    Ok(image["OCIv1"].clone())
+}
+
+/// The SBOM beside the image.
+pub(crate) fn sbom() -> Result<Value> {
+    let file = root().join(".tools/containers/image-census.spdx.json");
+    let sbom = fs::read(file).map_err(|error| no_image(error.into()))?;
+    Ok(serde_json::from_slice(&sbom)?)
 }
 
 /// Pushes the image to a cluster's registry; its digest.

@@ -43,6 +43,12 @@ pub(crate) const TEXTS: &[(&str, &str)] = &[
     ("<r></t></si><!-- & --></r>", "<r></t></si><!-- & --></r>"),
     ("a\u{fffe}b\u{ffff}", "a\u{fffd}b\u{fffd}"),
     ("😀 é", "😀 é"),
+    // What readers of CSV take for unknown, for an escape or for the end of a cell.
+    ("NaN", "NaN"),
+    ("\\N", "\\N"),
+    ("\"", "\""),
+    ("C:\\temp\\", "C:\\temp\\"),
+    ("a\\\"b\\,c", "a\\\"b\\,c"),
 ];
 
 /// A pod for each of [`TEXTS`], which is all that it says.

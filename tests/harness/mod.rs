@@ -26,6 +26,7 @@ pub(crate) mod recorder;
 pub(crate) mod registry;
 pub(crate) mod running;
 pub(crate) mod runs;
+pub(crate) mod spark;
 pub(crate) mod store;
 pub(crate) mod terminal;
 pub(crate) mod tls;

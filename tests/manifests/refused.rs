@@ -35,6 +35,9 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["s3.endpoint=minio.example:9000"], "'/s3/endpoint'"),
     (&["s3.keysSecret=My Keys"], "'/s3/keysSecret'"),
     (&["s3.secretKey=c2VjcmV0"], "'secretKey'"),
+    (&["signingKeySecret=My Key"], "'/signingKeySecret'"),
+    (&["signingKeySecret.key=c2VjcmV0"], "'/signingKeySecret'"),
+    (&["signingKey=c2VjcmV0"], "'signingKey'"),
     (&["image.repository="], "'/image/repository'"),
     (
         &["image.repository=registry.example/image-census:0.1.0"],
@@ -144,10 +147,10 @@ const ELSEWHERE: &[&str] = &[
     "IMAGE_CENSUS_PULL_SECRETS",
     "IMAGE_CENSUS_PUSHGATEWAY",
     "IMAGE_CENSUS_REGISTRIES",
+    "IMAGE_CENSUS_SIGNING_KEY_FILE",
     // Files, which nothing mounts.
     "IMAGE_CENSUS_EOL_DATA",
     "IMAGE_CENSUS_S3_CA_BUNDLE",
-    "IMAGE_CENSUS_SIGNING_KEY_FILE",
     // Not in a cluster.
     "IMAGE_CENSUS_CONTEXT",
     "IMAGE_CENSUS_CRANE",

@@ -116,6 +116,12 @@ pub(crate) fn variants() -> Vec<Variant> {
             json!({"store": store, "caBundleConfigMap": "image-census-ca-bundle"}),
         ),
         variant(
+            "signing-key",
+            &["signing-key"],
+            &[STORE],
+            json!({"store": store, "signingKeySecret": "image-census-signing-key"}),
+        ),
+        variant(
             "network-policy",
             &["network-policy"],
             &[STORE],
@@ -153,6 +159,7 @@ pub(crate) fn variants() -> Vec<Variant> {
                 "pull-secrets",
                 "registry-config",
                 "ca-bundle",
+                "signing-key",
                 "network-policy",
                 "pod-identity",
             ],
@@ -171,6 +178,7 @@ pub(crate) fn variants() -> Vec<Variant> {
                 "pullSecrets": team,
                 "registries": registries,
                 "caBundleConfigMap": "image-census-ca-bundle",
+                "signingKeySecret": "image-census-signing-key",
                 "networkPolicy": {"enabled": true, "podIdentity": true},
                 "prune": {"enabled": true},
             }),

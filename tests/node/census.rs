@@ -14,6 +14,8 @@ use crate::harness::{Result, Row, container, program, root, succeed};
 use crate::workloads::{PULL_SECRET, TEAM};
 
 const NAMESPACE: &str = "image-census";
+/// Signs the runs.
+const KEY: &str = "a-key-for-tests-that-signs-nothing-else";
 /// A firing takes seconds.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -43,10 +45,19 @@ impl<'a> Census<'a> {
                 .arg(folder.path()),
         )?;
         let settings = json!({"registries": [
-            {"host": REGISTRY, "insecure": true},
+            {"host": REGISTRY, "insecure": true, "credentials": [{
+                "username_file": "/etc/image-census/registry-secrets/username",
+                "password_file": "/etc/image-census/registry-secrets/password",
+            }]},
             {"host": private.address, "ca_bundle": "/etc/image-census/registry-config/ca.pem"},
         ]});
-        let components = ["s3", "minio", "pull-secrets", "registry-config"];
+        let components = [
+            "s3",
+            "minio",
+            "pull-secrets",
+            "registry-config",
+            "signing-key",
+        ];
         let components = components.map(|name| format!("../cronjob/components/{name}"));
         let replace =
             |path: &str, value: Value| json!([{"op": "replace", "path": path, "value": value}]);
@@ -64,7 +75,11 @@ impl<'a> Census<'a> {
                 ]},
                 {"name": "image-census-registry-config", "files": ["registries.yaml", "ca.pem"]},
             ],
-            "secretGenerator": [{"name": "image-census-object-store", "envs": ["keys.env"]}],
+            "secretGenerator": [
+                {"name": "image-census-object-store", "envs": ["keys.env"]},
+                {"name": "image-census-signing-key", "literals": [format!("key={KEY}")]},
+                {"name": "image-census-registry-secrets", "literals": ["username=census", "password=unasked"]},
+            ],
             "generatorOptions": {"disableNameSuffixHash": true},
             "patches": [{"target": {"kind": "CronJob"}, "patch": minute}],
         });

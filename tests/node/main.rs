@@ -77,6 +77,7 @@ fn settle(cluster: &Cluster, expected: &[Expected]) -> Result {
 fn assert_whole(census: &Census<'_>, expected: &[Expected]) -> Result<Vec<Row>> {
     let manifest = census.json(&["get", "latest", "--format", "manifest"])?;
     assert_eq!(manifest["completeness"]["complete"], true, "{manifest}");
+    assert!(manifest["signature"].is_string(), "{manifest}");
     let rows = census.rows()?;
     let (missing, others): (Vec<_>, Vec<_>) = rows
         .iter()

@@ -21,7 +21,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use rust_xlsxwriter::{DocProperties, Workbook, Worksheet, XlsxError};
 
-use super::rows::{ImageRow, Value, container_rows, image_rows};
+use super::rows::{ImageRow, Row, Value, container_rows, image_rows};
 use super::{
     CHUNK_BYTES, CONTAINER_COLUMNS, Chunk, Chunks, Column, ErrorKind, IMAGE_COLUMNS,
     InspectionStatus, Report, plain,
@@ -147,7 +147,7 @@ pub fn write_workbook(
         ..Table::default()
     };
     let rows = container_rows(report);
-    tables.push(table.write_sheet(sheet, &styles, rows, |row, column| row.value(column))?);
+    tables.push(table.write_sheet(sheet, &styles, rows, Row::value)?);
 
     let sheet = add_sheet(&mut workbook, "Images", styles::BLUE)?;
     let table = Table {
