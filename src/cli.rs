@@ -483,6 +483,8 @@ pub enum FurtherFormat {
     Parquet,
     /// A workbook for Excel and LibreOffice
     Xlsx,
+    /// A page for a browser, in one file
+    Html,
 }
 
 impl FurtherFormat {
@@ -492,6 +494,7 @@ impl FurtherFormat {
             Self::Ndjson => &[Format::Ndjson],
             Self::Parquet => &[Format::Parquet, Format::ParquetImages],
             Self::Xlsx => &[Format::Xlsx],
+            Self::Html => &[Format::Html],
         }
     }
 }
@@ -619,6 +622,8 @@ pub enum DiffFormat {
     Json,
     /// For pull requests and chats
     Markdown,
+    /// A page for a browser, in one file
+    Html,
 }
 
 /// `trend`.
@@ -769,6 +774,8 @@ pub enum GetFormat {
     ParquetImages,
     /// A workbook for Excel and LibreOffice
     Xlsx,
+    /// A page for a browser, in one file
+    Html,
     /// What changed since the last complete run of an earlier day
     Diff,
     /// The run's manifest
@@ -786,6 +793,7 @@ impl GetFormat {
             Self::Parquet => Format::Parquet,
             Self::ParquetImages => Format::ParquetImages,
             Self::Xlsx => Format::Xlsx,
+            Self::Html => Format::Html,
             Self::Diff => Format::Diff,
             Self::Manifest => Format::Manifest,
         }

@@ -9,6 +9,7 @@ use super::{Outcome, UsageError, local_file, open_local, open_store, shown, writ
 use crate::cli::{DiffArgs, DiffFormat};
 use crate::diff::{Diff, DiffOptions, Side, compare, formats};
 use crate::history::{self, HistoryError};
+use crate::report::html::diff_page;
 use crate::report::plain;
 use crate::storage::{RunKey, Store};
 use crate::terminal::Terminal;
@@ -44,6 +45,7 @@ fn print(
         DiffFormat::Csv => formats::csv(diff, out)?,
         DiffFormat::Json => formats::json(diff, out)?,
         DiffFormat::Markdown => formats::markdown(diff, out)?,
+        DiffFormat::Html => out.write_all(diff_page(diff)?.as_bytes())?,
     }
     Ok(())
 }

@@ -222,7 +222,7 @@ fn counted(diff: &Diff) -> String {
     counts.join(", ")
 }
 
-fn transient(diff: &Diff) -> String {
+pub(crate) fn transient(diff: &Diff) -> String {
     let counts = diff.transient;
     match counts.added + counts.removed {
         0 => String::new(),
@@ -233,7 +233,8 @@ fn transient(diff: &Diff) -> String {
     }
 }
 
-fn words(kind: ChangeKind) -> String {
+/// The kind, in words.
+pub(crate) fn words(kind: ChangeKind) -> String {
     kind.name().replace('_', " ")
 }
 
@@ -242,7 +243,8 @@ fn kind_words(change: &Change, separator: &str) -> String {
     kinds.join(separator)
 }
 
-fn workload(change: &Change) -> String {
+/// `Deployment/cart`
+pub(crate) fn workload(change: &Change) -> String {
     format!("{}/{}", change.workload_kind, change.workload_name)
 }
 
@@ -259,7 +261,7 @@ fn meaning(kind: ChangeKind) -> Option<Meaning> {
 
 /// A line for each image: the reference, what it is, and the digest where the reference alone does
 /// not tell the sides apart.
-fn sides(change: &Change) -> (Vec<String>, Vec<String>) {
+pub(crate) fn sides(change: &Change) -> (Vec<String>, Vec<String>) {
     let with_digest = change.kinds.contains(&ChangeKind::MovedTag);
     let line = |image: &DiffImage| {
         let mut line = image.image.clone();

@@ -140,7 +140,7 @@ impl Side {
             container: self.text(&row.container),
         };
         let image = (self.text(&row.image), row.image_index);
-        let is_over = matches!(row.pod_phase.as_deref(), Some("Succeeded" | "Failed"));
+        let is_over = row.is_over();
         let running = self.containers.entry(key).or_insert(Running {
             images: BTreeSet::new(),
             is_over,

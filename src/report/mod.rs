@@ -8,6 +8,7 @@ mod columns;
 mod compression;
 mod counts;
 mod csv;
+pub mod html;
 mod json;
 mod model;
 mod ndjson;
@@ -75,6 +76,13 @@ pub fn encode<'a>(
         Format::Parquet => parquet::container_parquet(report),
         Format::ParquetImages => parquet::image_parquet(report),
         Format::Xlsx => xlsx::chunks(report, surroundings.changes),
+        Format::Html => {
+            let page = html::report_page(report, surroundings).map_err(io::Error::other);
+            let rows = report.containers.len() as u64;
+            Box::new(std::iter::once(
+                page.map(|page| Chunk::new(page.into_bytes(), rows)),
+            ))
+        }
         Format::Diff => {
             let changes = surroundings.changes?;
             let rows = changes.changes.len() as u64;

@@ -43,9 +43,9 @@ impl fmt::Display for Value<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row<'a> {
     report: &'a Report,
-    container: &'a ContainerRow,
+    pub(super) container: &'a ContainerRow,
     /// How many pods it stands for.
-    pods: u64,
+    pub(super) pods: u64,
     pods_running: u64,
 }
 

@@ -147,6 +147,8 @@ pub enum Format {
     ParquetImages,
     /// A workbook for a spreadsheet program.
     Xlsx,
+    /// A page for a browser.
+    Html,
     /// What changed since the last complete run of an earlier day.
     Diff,
     /// The commit.
@@ -164,13 +166,14 @@ impl Format {
             Self::Parquet => "parquet",
             Self::ParquetImages => "parquet-images",
             Self::Xlsx => "xlsx",
+            Self::Html => "html",
             Self::Diff => "diff",
             Self::Manifest => "manifest",
         }
     }
 
     /// All of them, the manifest last, as they are written.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Csv,
         Self::Workloads,
         Self::Json,
@@ -178,6 +181,7 @@ impl Format {
         Self::Parquet,
         Self::ParquetImages,
         Self::Xlsx,
+        Self::Html,
         Self::Diff,
         Self::Manifest,
     ];
@@ -199,6 +203,7 @@ impl Format {
             Self::Ndjson => "ndjson",
             Self::Parquet | Self::ParquetImages => "parquet",
             Self::Xlsx => "xlsx",
+            Self::Html => "html",
         }
     }
 
