@@ -12,7 +12,7 @@ use crate::image::{ImageReference, Platform};
 use crate::os::LayerPolicy;
 use crate::registry::guard::HostPort;
 use crate::registry::pattern::{AllowedRegistries, RegistryPattern};
-use crate::report::Scope;
+use crate::report::{Compression, Scope};
 use crate::storage::{
     Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
 };
@@ -305,6 +305,9 @@ pub enum PullSecretsOf {
 
 /// `check`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  image-census check --store s3://census/reports       cluster, crane and store
+  image-census check registry.example/shop/catalog:1   with whose credentials, through which mirrors")]
 pub struct CheckArgs {
     /// An image: which credentials, mirrors and hosts are used for it, and whether that works
     #[arg(value_name = "IMAGE")]
@@ -337,6 +340,11 @@ pub enum TableFormat {
 
 /// `snapshot`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl get pods -A -o json | image-census snapshot --pods - --cluster-name prod
+  image-census snapshot --store s3://census/reports --cluster-name prod --deadline 45m
+  image-census snapshot --context staging --namespace shop --formats ndjson --compress zstd
+  image-census snapshot --registries registries.yaml --pull-secrets namespace")]
 pub struct SnapshotArgs {
     /// Take the pods from the output of `kubectl get pods -A -o json` (- for stdin) instead of a cluster
     #[arg(
@@ -427,6 +435,28 @@ pub struct SnapshotArgs {
         hide_env_values = true
     )]
     pub pushgateway: Option<String>,
+    /// Further formats, besides CSV and JSON
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_FORMATS",
+        value_enum,
+        value_name = "FORMAT",
+        value_delimiter = ',',
+        help_heading = "Report"
+    )]
+    pub formats: Vec<FurtherFormat>,
+    /// Compress CSV, JSON and NDJSON files
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_COMPRESS",
+        value_enum,
+        value_name = "HOW",
+        help_heading = "Report"
+    )]
+    pub compress: Option<Compression>,
+    /// Begin CSV files with a byte order mark, for Excel
+    #[arg(long, env = "IMAGE_CENSUS_CSV_BOM", help_heading = "Report")]
+    pub csv_bom: bool,
     /// Exit with 3 if anything could not be inspected, or the run was cut off; what a policy leaves out is neither
     #[arg(long, env = "IMAGE_CENSUS_STRICT")]
     pub strict: bool,
@@ -444,8 +474,33 @@ pub struct SnapshotArgs {
     pub store: StoreArgs,
 }
 
+/// A format that is written where it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FurtherFormat {
+    /// A line per container, typed, for Athena, Spark and others
+    Ndjson,
+    /// Containers and images as typed columns, for engines
+    Parquet,
+    /// A workbook for Excel and LibreOffice
+    Xlsx,
+}
+
+impl FurtherFormat {
+    /// The files that it consists of.
+    pub fn files(self) -> &'static [Format] {
+        match self {
+            Self::Ndjson => &[Format::Ndjson],
+            Self::Parquet => &[Format::Parquet, Format::ParquetImages],
+            Self::Xlsx => &[Format::Xlsx],
+        }
+    }
+}
+
 /// `eol`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  image-census eol
+  image-census eol --format csv >eol.csv    to be changed, and given to snapshot --eol-data")]
 pub struct EolArgs {
     /// Show this table instead of the program's own
     #[arg(long, env = "IMAGE_CENSUS_EOL_DATA", value_name = "FILE")]
@@ -466,6 +521,10 @@ pub enum EolFormat {
 
 /// `list`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  image-census list --store s3://census/reports
+  image-census list --max-age 26h           exits with 1 if a night was lost
+  image-census list --format json | jq -r '.runs[] | select(.complete) | .run_id'")]
 pub struct ListArgs {
     /// Only this cluster
     #[arg(long, env = "IMAGE_CENSUS_CLUSTER", value_name = "NAME")]
@@ -564,6 +623,10 @@ pub enum DiffFormat {
 
 /// `trend`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  image-census trend                        by end-of-life status, 30 days
+  image-census trend --by version --since 2026-01-01
+  image-census trend --by registry --format csv --output registries.csv")]
 pub struct TrendArgs {
     /// What is counted by
     #[arg(long, env = "IMAGE_CENSUS_BY", value_enum, default_value_t = By::EolStatus)]
@@ -604,11 +667,13 @@ pub enum TrendFormat {
 
 /// `prune`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The newest run and the newest complete run are always kept. Runs that were cut off count for
+#[command(after_help = "Examples:
+  image-census prune --keep-daily 30 --keep-monthly 12 --dry-run
+  image-census prune --cluster prod --keep-daily 30 --keep-weekly 12 --keep-monthly 24 --keep-yearly 10
+
+The newest run and the newest complete run are always kept. Runs that were cut off count for
 --keep-last only. Runs of different scopes are judged apart. A run that is dated over a day ahead stays,
-and no rule counts it."
-)]
+and no rule counts it.")]
 pub struct PruneArgs {
     /// Keep the newest N runs
     #[arg(
@@ -663,12 +728,20 @@ pub struct PruneArgs {
 
 /// `get`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  image-census get latest                                        a table of what runs where
+  image-census get 2026-11-22 --format csv --csv-bom --output census.csv
+  image-census get yesterday --cluster prod --format workloads
+  image-census get report.json.gz --format ndjson                a report that was downloaded")]
 pub struct GetArgs {
-    /// A run id, latest, latest~N, yesterday, or a date
+    /// A run id, latest, latest~N, yesterday, a date, or a JSON report in a file
     pub run: String,
-    /// What to print
+    /// What to print; what the run has no file of is made from its report
     #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = GetFormat::Table)]
     pub format: GetFormat,
+    /// Begin CSV with a byte order mark, for Excel
+    #[arg(long, env = "IMAGE_CENSUS_CSV_BOM")]
+    pub csv_bom: bool,
     /// Write to this file instead of stdout
     #[arg(long, short, env = "IMAGE_CENSUS_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -688,6 +761,14 @@ pub enum GetFormat {
     Workloads,
     /// The report
     Json,
+    /// A line per container, typed, for engines
+    Ndjson,
+    /// A row per container, in typed columns
+    Parquet,
+    /// A row per image, in typed columns
+    ParquetImages,
+    /// A workbook for Excel and LibreOffice
+    Xlsx,
     /// What changed since the last complete run of an earlier day
     Diff,
     /// The run's manifest
@@ -701,6 +782,10 @@ impl GetFormat {
             Self::Table | Self::Csv => Format::Csv,
             Self::Workloads => Format::Workloads,
             Self::Json => Format::Json,
+            Self::Ndjson => Format::Ndjson,
+            Self::Parquet => Format::Parquet,
+            Self::ParquetImages => Format::ParquetImages,
+            Self::Xlsx => Format::Xlsx,
             Self::Diff => Format::Diff,
             Self::Manifest => Format::Manifest,
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::image::{Platform, without_user_info};
+use crate::intern::Texts;
 use crate::pod::{ContainerSpec, ContainerStatus, Metadata, Node, Pod, PodSpec};
 use crate::report::{ContainerType, PlatformSource, Scope};
 
@@ -95,7 +96,7 @@ pub struct RowOptions {
 pub struct SnapshotBuilder {
     scope: Scope,
     options: RowOptions,
-    texts: HashSet<Arc<str>>,
+    texts: Texts,
     platforms: HashSet<Arc<Platform>>,
     pullers: HashSet<Arc<Puller>>,
     nodes: HashMap<Arc<str>, Arc<Platform>>,
@@ -108,7 +109,7 @@ impl SnapshotBuilder {
         Self {
             scope,
             options,
-            texts: HashSet::new(),
+            texts: Texts::default(),
             platforms: HashSet::new(),
             pullers: HashSet::new(),
             nodes: HashMap::new(),
@@ -313,7 +314,7 @@ impl SnapshotBuilder {
     }
 
     fn text(&mut self, text: &str) -> Arc<str> {
-        intern(&mut self.texts, bounded(text))
+        self.texts.one(bounded(text))
     }
 
     fn platform(&mut self, platform: Platform) -> Arc<Platform> {
@@ -362,15 +363,6 @@ impl Metadata {
             .or_else(|| self.annotation(key))
             .filter(|value| !value.is_empty())
     }
-}
-
-fn intern(texts: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
-    if let Some(known) = texts.get(text) {
-        return Arc::clone(known);
-    }
-    let text: Arc<str> = text.into();
-    texts.insert(Arc::clone(&text));
-    text
 }
 
 /// The beginning of a text that is too long, on a character boundary.

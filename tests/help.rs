@@ -54,3 +54,45 @@ fn no_option_stands_under_the_heading_of_another_group() {
     let stores = headings.keys().filter(|(_, heading)| heading == "Store");
     assert_eq!(stores.count(), 7);
 }
+
+/// What the lines of the examples call, without what they are piped into and what they say of it.
+fn examples(help: &str) -> Vec<Vec<&str>> {
+    let lines = help.lines().filter_map(|line| {
+        let line = line.strip_prefix("  ")?;
+        let call = &line[line.find("image-census ")?..];
+        // An explanation stands behind two spaces; pipes and redirections are the shell's.
+        let end = ["  ", " | ", " >"]
+            .into_iter()
+            .filter_map(|end| call.find(end));
+        let end = end.min().unwrap_or(call.len());
+        Some(call[..end].split(' ').collect())
+    });
+    lines.collect()
+}
+
+#[test]
+fn every_command_has_examples_and_each_of_them_is_one() {
+    let mut program = Cli::command();
+    program.build();
+    let mut count = 0;
+    for command in program.get_subcommands() {
+        let name = command.get_name();
+        if matches!(name, "completions" | "help") {
+            continue;
+        }
+        let help = command.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let examples = examples(&help);
+        assert!(examples.len() > 1, "{name}: {help}");
+        for example in examples {
+            let parsed = Cli::command().try_get_matches_from(&example);
+            assert!(parsed.is_ok(), "{example:?}: {:?}", parsed.err());
+            let parsed = parsed
+                .ok()
+                .and_then(|matches| matches.subcommand_name().map(str::to_owned));
+            assert_eq!(parsed.as_deref(), Some(name), "{example:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 15, "{count}");
+}

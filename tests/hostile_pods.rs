@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use harness::hostile::{TEXTS, hostile_pods};
 use harness::readers::expect_valid;
 use harness::{Result, Row, crane, get, program, rows, snapshot_with, stderr};
 use serde_json::{Value, json};
@@ -619,38 +620,6 @@ fn the_digest_comes_from_the_image_id_and_the_repository_from_the_pod() -> Resul
     Ok(())
 }
 
-/// Texts that do harm in a spreadsheet, on a terminal or in a line, and their cells.
-const TEXTS: &[(&str, &str)] = &[
-    ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
-    (
-        "=HYPERLINK(\"http://x\",\"y\")",
-        "'=HYPERLINK(\"http://x\",\"y\")",
-    ),
-    ("+1+1", "'+1+1"),
-    ("-1", "'-1"),
-    ("--insecure", "'--insecure"),
-    ("@SUM(A1)", "'@SUM(A1)"),
-    ("\t=1", "\u{fffd}=1"),
-    ("\r=1", "\u{fffd}=1"),
-    ("\n=1", "\u{fffd}=1"),
-    ("\u{1b}[31mred", "\u{fffd}[31mred"),
-    ("\u{1b}]0;title\u{7}", "\u{fffd}]0;title\u{fffd}"),
-    ("\u{9b}2J", "\u{fffd}2J"),
-    ("a\0b", "a\u{fffd}b"),
-    ("\u{202e}txt.exe", "\u{fffd}txt.exe"),
-    ("a\u{2066}b\u{2069}", "a\u{fffd}b\u{fffd}"),
-    ("a\u{2028}b\u{2029}c", "a\u{fffd}b\u{fffd}c"),
-    ("a\r\nb,\"c\"", "a\u{fffd}\u{fffd}b,\"c\""),
-    ("'quoted'", "'quoted'"),
-    (" blank ", " blank "),
-    ("<script>alert(1)</script>", "<script>alert(1)</script>"),
-    ("../../etc/passwd", "../../etc/passwd"),
-    ("NA", "NA"),
-    ("null", "null"),
-    ("0001", "0001"),
-    ("TRUE", "TRUE"),
-];
-
 #[test]
 fn every_text_of_a_pod_is_harmless_in_its_cell_and_whole_in_the_report() -> Result {
     let site = Site::new()?;
@@ -666,26 +635,7 @@ fn every_text_of_a_pod_is_harmless_in_its_cell_and_whole_in_the_report() -> Resu
         "image",
         "image_id",
     ];
-    let pods: Vec<_> = TEXTS
-        .iter()
-        .map(|(text, _)| {
-            json!({
-                "metadata": {
-                    "name": text, "namespace": text, "labels": {"team": text},
-                    "ownerReferences": [{"kind": text, "name": text, "controller": true}],
-                },
-                "spec": {
-                    "nodeName": text,
-                    "nodeSelector": {"kubernetes.io/os": text, "kubernetes.io/arch": text},
-                    "containers": [{"name": text, "image": text}],
-                },
-                "status": {
-                    "phase": text,
-                    "containerStatuses": [{"name": text, "imageID": text}],
-                },
-            })
-        })
-        .collect();
+    let pods = hostile_pods();
     // A second pod cannot hide behind a text that becomes the same cell.
     let output = site.snapshot(&pods)?.output()?;
     assert!(output.status.success(), "{}", stderr(&output));

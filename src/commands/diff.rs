@@ -1,17 +1,17 @@
 //! `diff`: what changed between two runs, or two local reports.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use super::{Outcome, UsageError, open_store, terminal, write_output};
+use super::{Outcome, UsageError, local_file, open_local, open_store, shown, write_output};
 use crate::cli::{DiffArgs, DiffFormat};
 use crate::diff::{Diff, DiffOptions, Side, compare, formats};
 use crate::history::{self, HistoryError};
 use crate::report::plain;
 use crate::storage::{RunKey, Store};
+use crate::terminal::Terminal;
 
 /// Compares and prints.
 pub async fn diff(arguments: &DiffArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
@@ -40,7 +40,7 @@ fn print(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     match format {
-        DiffFormat::Table => formats::table(diff, terminal(may_be_terminal), out)?,
+        DiffFormat::Table => formats::table(diff, Terminal::of_stdout(may_be_terminal), out)?,
         DiffFormat::Csv => formats::csv(diff, out)?,
         DiffFormat::Json => formats::json(diff, out)?,
         DiffFormat::Markdown => formats::markdown(diff, out)?,
@@ -81,10 +81,8 @@ async fn sides(arguments: &DiffArgs) -> anyhow::Result<(Side, Side)> {
 
 /// The report, where a file has this name.
 fn local(name: &Option<String>) -> anyhow::Result<Option<Side>> {
-    let path = name.as_deref().map(Path::new);
-    path.filter(|path| path.is_file())
-        .map(read_file)
-        .transpose()
+    let path = name.as_deref().and_then(local_file);
+    path.map(read_file).transpose()
 }
 
 enum Picked {
@@ -138,10 +136,8 @@ async fn before(store: &dyn Store, runs: &[RunKey], run: &RunKey) -> anyhow::Res
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Side> {
-    let shown = || plain(&path.display().to_string()).into_owned();
-    let file =
-        File::open(path).map_err(|e| UsageError(format!("could not read {}: {e}", shown())))?;
-    history::side_of_file(file).map_err(|e| UsageError(format!("{}: {e}", shown())).into())
+    let side = history::side_of_file(open_local(path)?);
+    side.map_err(|error| UsageError(format!("{}: {error}", shown(path))).into())
 }
 
 fn refuse_what_is_not_comparable(

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Outcome, UsageError, terminal};
+use super::{Outcome, UsageError};
 use crate::cli::{EolArgs, EolFormat};
 use crate::os::{Ending, EolTable, Release, distro_ids};
 use crate::report::plain;
+use crate::terminal::{Terminal, keep_whole};
 
 /// Prints the table.
 pub fn eol(arguments: &EolArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
@@ -40,8 +41,7 @@ pub(super) fn eol_table(path: Option<&Path>) -> Result<EolTable, UsageError> {
 }
 
 fn print_table(table: &EolTable, is_embedded: bool, out: &mut dyn Write) -> anyhow::Result<()> {
-    let mut rows = terminal(true).table();
-    rows.set_header([
+    let mut rows = Terminal::of_stdout(true).table([
         "DISTRO ID",
         "PRODUCT",
         "CYCLE",
@@ -61,6 +61,7 @@ fn print_table(table: &EolTable, is_embedded: bool, out: &mut dyn Write) -> anyh
             in_words(release.end_of_extended_support),
         ]);
     }
+    keep_whole(&mut rows, [3, 4, 5]);
     writeln!(out, "{}", rows.trim_fmt())?;
     let source = if is_embedded {
         " (endoflife.date, MIT licence)"

@@ -1,57 +1,75 @@
 //! `get`: one run's file, verified before a byte of it is shown.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufReader, IsTerminal, Read, Seek, Write};
+use std::path::Path;
 
 use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt;
 
-use super::{Outcome, folder_of, open_store, scratch_file, write_output};
+use super::{
+    Outcome, UsageError, folder_of, local_file, open_local, open_store, scratch_file, shown,
+    write_output,
+};
 use crate::cli::{GetArgs, GetFormat};
-use crate::history;
+use crate::history::{self, MAX_REPORT_BYTES};
 use crate::image::Sha256Writer;
-use crate::report::FileEntry;
-use crate::storage::{Format, ObjectReader};
+use crate::report::{
+    BYTE_ORDER_MARK, FileEntry, Manifest, Night, Report, Surroundings, decompressed, encode, plain,
+};
+use crate::storage::{Format, ObjectReader, RunKey, Store};
 
 /// Bytes that are taken from a store at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Prints or downloads a run.
 pub async fn get(arguments: &GetArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let store = open_store(&arguments.runs.store).await?;
-    let store = store.as_ref();
-    let runs = history::runs_of_one(store, arguments.runs.cluster.as_ref()).await?;
-    let run = history::find(store, &arguments.run, &runs).await?;
-    let (manifest, text) = history::manifest_with_text(store, &run).await?;
     let folder = arguments
         .output
         .as_deref()
         .map_or_else(std::env::temp_dir, folder_of);
-    let mut copy = scratch_file(&folder)?;
     let format = arguments.format.file();
-    if format == Format::Manifest {
-        copy.write_all(&text)?;
-    } else {
-        let entry = manifest.file(format);
-        let entry =
-            entry.with_context(|| format!("run {} has no {} file", run.run, format.name()))?;
-        let key = run.object(format);
-        let object = store.open(&key).await?;
-        if !copy_verified(object, entry, copy.as_file_mut())
-            .await
-            .with_context(|| format!("could not read {}", store.describe(&key)))?
-        {
-            bail!(
-                "{} is not what its manifest says: it was changed or cut off after the run",
-                store.describe(&key)
-            );
-        }
+    if arguments.output.is_none() && format.is_binary() && std::io::stdout().is_terminal() {
+        let problem = format!(
+            "a terminal cannot show a {} file: name one with --output",
+            format.name()
+        );
+        return Err(UsageError(problem).into());
     }
+    let mut copy = match local_file(&arguments.run) {
+        Some(path) => {
+            let read = history::report_of_file(open_local(path)?);
+            let report = read.map_err(|error| UsageError(format!("{}: {error}", shown(path))))?;
+            make(&report, &Surroundings::default(), arguments, &folder)?
+        }
+        None => {
+            let store = open_store(&arguments.runs.store).await?;
+            let store = store.as_ref();
+            let runs = history::runs_of_one(store, arguments.runs.cluster.as_ref()).await?;
+            let run = history::find(store, &arguments.run, &runs).await?;
+            let (manifest, text) = history::manifest_with_text(store, &run).await?;
+            if format == Format::Manifest {
+                let mut copy = scratch_file(&folder)?;
+                copy.write_all(&text)?;
+                copy
+            } else if let Some(entry) = manifest.file(format) {
+                download(store, &run, format, entry, &folder).await?
+            } else {
+                convert(store, &run, &manifest, arguments, &folder).await?
+            }
+        }
+    };
     copy.rewind()?;
     match (&arguments.output, arguments.format) {
         (output, GetFormat::Table) => write_output(output.as_deref(), out, |out| {
             print_table(copy.as_file_mut(), out)
         })?,
+        (output, GetFormat::Csv | GetFormat::Workloads) if arguments.csv_bom => {
+            write_output(output.as_deref(), out, |out| {
+                copy_marked(copy.as_file_mut(), out)
+            })?;
+        }
         (None, _) => {
             std::io::copy(&mut copy, out)?;
         }
@@ -62,6 +80,106 @@ pub async fn get(arguments: &GetArgs, out: &mut dyn Write) -> anyhow::Result<Out
         }
     }
     Ok(Outcome::Done)
+}
+
+/// A CSV file with a byte order mark, whether or not it had one.
+fn copy_marked(file: &mut File, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut start = Vec::new();
+    file.take(BYTE_ORDER_MARK.len() as u64)
+        .read_to_end(&mut start)?;
+    out.write_all(BYTE_ORDER_MARK.as_bytes())?;
+    if start != BYTE_ORDER_MARK.as_bytes() {
+        out.write_all(&start)?;
+    }
+    std::io::copy(file, out)?;
+    Ok(())
+}
+
+/// A file of the run, verified and not compressed any more.
+async fn download(
+    store: &dyn Store,
+    run: &RunKey,
+    format: Format,
+    entry: &FileEntry,
+    folder: &Path,
+) -> anyhow::Result<NamedTempFile> {
+    let key = run.object_as(format, entry.compression);
+    let described = store.describe(&key);
+    let object = store.open(&key).await?;
+    let mut copy = scratch_file(folder)?;
+    if !copy_verified(object, entry, copy.as_file_mut())
+        .await
+        .with_context(|| format!("could not read {described}"))?
+    {
+        bail!("{described} is not what its manifest says: it was changed or cut off after the run");
+    }
+    if entry.compression.is_none() {
+        return Ok(copy);
+    }
+    copy.rewind()?;
+    let mut plain = scratch_file(folder)?;
+    let mut text = decompressed(copy.as_file())?.take(MAX_REPORT_BYTES);
+    let copied = std::io::copy(&mut text, &mut plain);
+    if copied.with_context(|| format!("could not decompress {described}"))? == MAX_REPORT_BYTES {
+        bail!("{described} holds more than any report of image-census");
+    }
+    drop(text);
+    Ok(plain)
+}
+
+/// A format that the run has no file of, made from its report.
+async fn convert(
+    store: &dyn Store,
+    run: &RunKey,
+    manifest: &Manifest,
+    arguments: &GetArgs,
+    folder: &Path,
+) -> anyhow::Result<NamedTempFile> {
+    let report = history::report(store, run, manifest).await;
+    let report = report.with_context(|| format!("could not read run {}", run.run))?;
+    let mut nights = history::nights(store, run, &report.header.scope).await?;
+    nights.push(Night {
+        date: run.run.date(),
+        counts: manifest.counts.clone(),
+    });
+    let changes = match manifest.file(Format::Diff) {
+        Some(entry) => {
+            let mut file = download(store, run, Format::Diff, entry, folder).await?;
+            file.rewind()?;
+            let changes = serde_json::from_reader(BufReader::new(file));
+            Some(changes.context("what changed since the run before cannot be read")?)
+        }
+        None => None,
+    };
+    let surroundings = Surroundings {
+        changes: changes.as_ref(),
+        nights: &nights,
+    };
+    make(&report, &surroundings, arguments, folder)
+}
+
+fn make(
+    report: &Report,
+    surroundings: &Surroundings<'_>,
+    arguments: &GetArgs,
+    folder: &Path,
+) -> anyhow::Result<NamedTempFile> {
+    let format = arguments.format.file();
+    let chunks = encode(format, report, surroundings, arguments.csv_bom);
+    let chunks = chunks.with_context(|| {
+        let name = format.name();
+        let run = &report.header.run_id;
+        format!(
+            "run {} has no {name} file, and it cannot be made from the report",
+            plain(run)
+        )
+    })?;
+    let mut copy = scratch_file(folder)?;
+    for chunk in chunks {
+        let chunk = chunk.with_context(|| format!("could not make the {} file", format.name()))?;
+        copy.write_all(&chunk.bytes)?;
+    }
+    Ok(copy)
 }
 
 /// Copies an object, at most one byte more than it should have; whether it is what `entry` says.

@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use chrono::{TimeDelta, Utc};
+use comfy_table::Cell;
 use serde::Serialize;
 
-use super::{Outcome, open_store, terminal};
+use super::{Outcome, open_store};
 use crate::cli::{ListArgs, TableFormat};
 use crate::history;
-use crate::report::{Manifest, format_time, plain};
+use crate::report::{Manifest, Scope, format_time, plain};
 use crate::storage::{Format, RunKey, Store};
+use crate::terminal::{Meaning, Terminal, align_numbers, keep_whole, keep_words};
+
+/// Columns of characters from which on a terminal has room for everything.
+const WIDE: u16 = 100;
 
 /// A committed run.
 #[derive(Debug, Serialize)]
@@ -155,29 +160,40 @@ fn print(listed: &[Listed], out: &mut dyn Write) -> anyhow::Result<()> {
         writeln!(out, "no runs")?;
         return Ok(());
     }
-    let mut table = terminal(true).table();
-    table.set_header([
-        "RUN",
-        "CLUSTER",
-        "SCOPE",
-        "PODS",
-        "CONTAINERS",
-        "IMAGES",
-        "NOT INSPECTED",
-        "COMPLETE",
-    ]);
+    let terminal = Terminal::of_stdout(true);
+    // What says little goes first where there is little room.
+    let with_pods = terminal.width.is_none_or(|width| width >= WIDE);
+    let with_scope = listed
+        .iter()
+        .any(|run| run.scope != Scope::default().to_string());
+    let mut columns = vec!["RUN", "CLUSTER"];
+    columns.extend(with_scope.then_some("SCOPE"));
+    let numbers = columns.len();
+    columns.extend(with_pods.then_some("PODS"));
+    columns.extend(["CONTAINERS", "IMAGES", "NOT INSPECTED", "COMPLETE"]);
+    let not_inspected = columns.len() - 2;
+    let mut table = terminal.table(columns);
     for run in listed {
-        table.add_row([
-            run.run_id.clone(),
-            run.cluster_name.clone(),
-            plain(&run.scope).into_owned(),
-            run.pods.to_string(),
-            run.containers.to_string(),
-            run.images.to_string(),
-            run.not_inspected(),
-            plain(&run.state()).into_owned(),
+        let meaning = match (run.stale, run.complete, run.expired) {
+            (Some(true), ..) => Some(Meaning::Bad),
+            (_, false, _) | (.., true) => Some(Meaning::Warning),
+            _ => None,
+        };
+        let mut line = vec![Cell::new(&run.run_id), Cell::new(&run.cluster_name)];
+        line.extend(with_scope.then(|| Cell::new(plain(&run.scope))));
+        line.extend(with_pods.then(|| Cell::new(run.pods)));
+        line.extend([
+            Cell::new(run.containers),
+            Cell::new(run.images),
+            Cell::new(run.not_inspected()),
+            terminal.cell(plain(&run.state()), meaning),
         ]);
+        table.add_row(line);
     }
+    align_numbers(&mut table, numbers..not_inspected);
+    keep_whole(&mut table, [0, 1]);
+    // `1 unsupported)` and `COMPLETE`.
+    keep_words(&mut table, [(not_inspected, 16), (not_inspected + 1, 10)]);
     writeln!(out, "{}", table.trim_fmt())?;
     Ok(())
 }

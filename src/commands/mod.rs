@@ -20,22 +20,22 @@ pub use prune::prune;
 pub use snapshot::snapshot;
 pub use trend::trend;
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use comfy_table::Table;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ClusterArgs, PullSecretsOf, RegistryArgs, StoreArgs};
 use crate::cluster::{self, Cluster};
-use crate::diff::formats::Terminal;
 use crate::registry::helper::Helpers;
 use crate::registry::settings::{RegistrySettings, read_docker_config};
 use crate::registry::source::{CredentialSource, TenantCredentials, docker_config_file};
 use crate::registry::{Crane, CraneError, CraneSettings};
+use crate::report::plain;
 use crate::storage::{ClusterName, LocalStore, S3Store, Store, StoreLocation};
 
 /// An error that arguments, environment or local files alone decide: exit code 2.
@@ -159,15 +159,6 @@ async fn start_crane(
     })
 }
 
-/// What a table is drawn for: the terminal, unless it goes elsewhere.
-fn terminal(may_be_terminal: bool) -> Terminal {
-    let is_terminal = may_be_terminal && std::io::stdout().is_terminal();
-    let width = is_terminal.then(|| Table::new().width()).flatten();
-    // no-color.org: present and not empty.
-    let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Terminal { width, colour }
-}
-
 /// Writes to a file, which appears whole or not at all, or to standard output.
 fn write_output(
     path: Option<&Path>,
@@ -187,6 +178,20 @@ fn write_output(
     file.persist(path)
         .with_context(|| format!("could not write {}", path.display()))?;
     Ok(())
+}
+
+/// The file that a run is named by, where there is one of this name.
+fn local_file(name: &str) -> Option<&Path> {
+    Some(Path::new(name)).filter(|path| path.is_file())
+}
+
+fn open_local(path: &Path) -> Result<File, UsageError> {
+    File::open(path).map_err(|error| UsageError(format!("could not read {}: {error}", shown(path))))
+}
+
+/// A path, for a message.
+fn shown(path: &Path) -> String {
+    plain(&path.display().to_string()).into_owned()
 }
 
 /// The folder that a file is in.

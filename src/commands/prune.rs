@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use chrono::{TimeDelta, Utc};
+use comfy_table::Cell;
 use serde::Serialize;
 
-use super::{Outcome, UsageError, open_store, terminal};
+use super::{Outcome, UsageError, open_store};
 use crate::cli::{PruneArgs, TableFormat};
 use crate::history::{self, Keep, Kept, retained};
-use crate::storage::{Format, RunKey, Store};
+use crate::report::plain;
+use crate::storage::{ClusterName, Format, RunKey, Store};
+use crate::terminal::{Meaning, Terminal, keep_whole};
 
 /// Files without a manifest are left alone for this long: their run may still be under way.
 const MAX_ORPHAN_AGE: TimeDelta = TimeDelta::days(7);
@@ -45,23 +48,29 @@ pub async fn prune(arguments: &PruneArgs, out: &mut dyn Write) -> anyhow::Result
     let runs = history::runs_of_one(store, arguments.runs.cluster.as_ref()).await?;
     let committed: BTreeSet<_> = runs.iter().cloned().collect();
     let judged = judge(store, runs, keep).await?;
-    let orphans = orphans(store, arguments, &committed).await?;
+    let mut files = files(store, arguments.runs.cluster.as_ref()).await?;
 
     if !arguments.dry_run {
         for (run, verdict) in &judged {
             if !verdict.keep {
-                remove(store, run).await?;
+                // The manifest first: what is left of a removal that breaks off is invisible, never a
+                // run that looks whole.
+                store.delete(&run.object(Format::Manifest)).await?;
+                for key in files.remove(run).unwrap_or_default() {
+                    store.delete(&key).await?;
+                }
             }
         }
-        for (run, format) in &orphans {
-            store.delete(&run.object(*format)).await?;
+    }
+    let now = Utc::now();
+    files.retain(|run, _| !committed.contains(run) && now - run.run.time() > MAX_ORPHAN_AGE);
+    let orphans: Vec<_> = files.into_values().flatten().collect();
+    if !arguments.dry_run {
+        for key in &orphans {
+            store.delete(key).await?;
         }
     }
     let verdicts: Vec<_> = judged.into_iter().map(|(_, verdict)| verdict).collect();
-    let orphans: Vec<_> = orphans
-        .iter()
-        .map(|(run, format)| run.object(*format))
-        .collect();
     match arguments.format {
         TableFormat::Json => {
             let document = serde_json::json!({
@@ -136,34 +145,24 @@ fn words(reason: Kept) -> String {
     words.into()
 }
 
-/// The manifest first: what is left of a removal that breaks off is invisible, never a run that looks
-/// whole.
-async fn remove(store: &dyn Store, run: &RunKey) -> anyhow::Result<()> {
-    for format in Format::ALL.into_iter().rev() {
-        store.delete(&run.object(format)).await?;
-    }
-    Ok(())
-}
-
-/// Files of our own key grammar that belong to no committed run, and are old enough.
-async fn orphans(
+/// All files of our own key grammar but manifests, by run.
+async fn files(
     store: &dyn Store,
-    arguments: &PruneArgs,
-    committed: &BTreeSet<RunKey>,
-) -> anyhow::Result<Vec<(RunKey, Format)>> {
-    let now = Utc::now();
-    let mut orphans = Vec::new();
+    cluster: Option<&ClusterName>,
+) -> anyhow::Result<BTreeMap<RunKey, Vec<String>>> {
+    let mut files = BTreeMap::<_, Vec<_>>::new();
     for format in Format::ALL {
         if format == Format::Manifest {
             continue;
         }
-        for run in history::runs_with(store, arguments.runs.cluster.as_ref(), format).await? {
-            if !committed.contains(&run) && now - run.run.time() > MAX_ORPHAN_AGE {
-                orphans.push((run, format));
+        let folder = cluster.map_or_else(|| format.folder(), |cluster| format.folder_of(cluster));
+        for key in store.list(&folder).await? {
+            if let Some(run) = RunKey::from_key(&key, format) {
+                files.entry(run).or_default().push(key);
             }
         }
     }
-    Ok(orphans)
+    Ok(files)
 }
 
 fn print(
@@ -172,18 +171,23 @@ fn print(
     dry_run: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let mut table = terminal(true).table();
     let removed = if dry_run { "would go" } else { "removed" };
-    table.set_header(["RUN", "CLUSTER", "SCOPE", "WHAT", "WHY"]);
+    let terminal = Terminal::of_stdout(true);
+    let mut table = terminal.table(["RUN", "CLUSTER", "SCOPE", "WHAT", "WHY"]);
     for verdict in verdicts {
+        let (what, meaning) = match verdict.keep {
+            true => ("kept", None),
+            false => (removed, Some(Meaning::Warning)),
+        };
         table.add_row([
-            verdict.run_id.clone(),
-            verdict.cluster_name.clone(),
-            crate::report::plain(&verdict.scope).into_owned(),
-            if verdict.keep { "kept" } else { removed }.into(),
-            verdict.reasons.join(", "),
+            Cell::new(&verdict.run_id),
+            Cell::new(&verdict.cluster_name),
+            Cell::new(plain(&verdict.scope)),
+            terminal.cell(what, meaning),
+            Cell::new(verdict.reasons.join(", ")),
         ]);
     }
+    keep_whole(&mut table, [0, 3]);
     writeln!(out, "{}", table.trim_fmt())?;
     for orphan in orphans {
         writeln!(out, "{removed}: {orphan} (of no committed run)")?;

@@ -1,5 +1,6 @@
 //! `snapshot`: pods → distinct images → facts → report → commit.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
@@ -20,7 +21,7 @@ use super::{
 use crate::cli::SnapshotArgs;
 use crate::cluster::{Cluster, in_cluster};
 use crate::diff::{Diff, DiffOptions, Side, compare};
-use crate::history::{SigningKey, Trust, knowledge, last_comparable};
+use crate::history::{self, SigningKey, Trust, knowledge, last_comparable};
 use crate::inspect::{Inspector, InspectorSettings, Plan, join};
 use crate::metrics::{AddressError, Pushgateway, exposition};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
@@ -30,8 +31,8 @@ use crate::registry::settings::RegistrySettings;
 use crate::registry::{Crane, CraneSettings};
 use crate::report::{
     ChangeCounts, Chunk, Completeness, ContainerRow, Counts, FileEntry, Header, ImageRecord,
-    InspectionStatus, Manifest, Report, SCHEMA_VERSION, Versions, container_rows, json_chunks,
-    plain, workload_rows,
+    InspectionStatus, Manifest, Night, Report, SCHEMA_VERSION, Surroundings, Versions, encode,
+    plain,
 };
 use crate::reuse::{Knowledge, Reuse};
 use crate::snapshot::{ClusterSnapshot, RowOptions, SnapshotBuilder};
@@ -153,8 +154,9 @@ pub async fn snapshot(
         store: store.as_ref(),
         key,
         trust,
+        arguments,
     };
-    let (manifest, diff) = run.commit(&report, pods, arguments.no_latest).await?;
+    let (manifest, diff) = run.commit(&report, pods).await?;
     tracing::info!(
         run_id = %run.key.run,
         containers = manifest.counts.containers,
@@ -346,6 +348,7 @@ struct Run<'a> {
     store: &'a dyn Store,
     key: RunKey,
     trust: Trust,
+    arguments: &'a SnapshotArgs,
 }
 
 impl Run<'_> {
@@ -354,14 +357,14 @@ impl Run<'_> {
         &self,
         report: &Report,
         pods: usize,
-        no_latest: bool,
     ) -> anyhow::Result<(Manifest, Option<Diff>)> {
-        let Self { store, key, trust } = self;
-        let mut files = vec![
-            upload(*store, key, Format::Csv, container_rows(report)).await?,
-            upload(*store, key, Format::Workloads, workload_rows(report)).await?,
-            upload(*store, key, Format::Json, json_chunks(report)).await?,
-        ];
+        let Self {
+            store, key, trust, ..
+        } = self;
+        let mut files = Vec::new();
+        for format in [Format::Csv, Format::Workloads, Format::Json] {
+            files.push(self.write(format, report, &Surroundings::default()).await?);
+        }
         let diff = self.write_diff(report).await.unwrap_or_else(|error| {
             tracing::warn!("the report has no diff: {error:#}");
             None
@@ -370,10 +373,12 @@ impl Run<'_> {
             files.push(file);
             diff
         });
+        let counts = Counts::of(report, pods);
+        files.extend(self.write_further(report, diff.as_ref(), &counts).await);
         let manifest = Manifest {
             header: report.header.clone(),
             files,
-            counts: Counts::of(report, pods),
+            counts,
             changes: diff.as_ref().map(|diff| ChangeCounts {
                 against: diff.old.run_id.clone(),
                 by_kind: diff
@@ -389,17 +394,69 @@ impl Run<'_> {
         if let Some(key) = &trust.key {
             key.sign(&mut line);
         }
-        let line = std::iter::once(Chunk::new(line, 0));
-        upload(*store, key, Format::Manifest, line).await?;
-        if !no_latest {
+        let line = std::iter::once(Ok(Chunk::new(line, 0)));
+        upload(*store, key, Format::Manifest, None, line).await?;
+        if !self.arguments.no_latest {
             self.write_latest().await;
         }
         Ok((manifest, diff))
     }
 
+    async fn write(
+        &self,
+        format: Format,
+        report: &Report,
+        surroundings: &Surroundings<'_>,
+    ) -> anyhow::Result<FileEntry> {
+        let arguments = self.arguments;
+        let chunks = encode(format, report, surroundings, arguments.csv_bom);
+        let chunks = chunks.context("this is no format of a report")?;
+        Ok(upload(self.store, &self.key, format, arguments.compress, chunks).await?)
+    }
+
+    /// Writes the further formats. That one fails is a warning: the report has all facts.
+    async fn write_further(
+        &self,
+        report: &Report,
+        changes: Option<&Diff>,
+        counts: &Counts,
+    ) -> Vec<FileEntry> {
+        let mut files = Vec::new();
+        if self.arguments.formats.is_empty() {
+            return files;
+        }
+        let nights = history::nights(self.store, &self.key, &report.header.scope).await;
+        let mut nights = nights.unwrap_or_else(|error| {
+            tracing::warn!("earlier nights are not shown: {error}");
+            Vec::new()
+        });
+        nights.push(Night {
+            date: self.key.run.date(),
+            counts: counts.clone(),
+        });
+        let surroundings = Surroundings {
+            changes,
+            nights: &nights,
+        };
+        let formats = self.arguments.formats.iter();
+        let formats: BTreeSet<_> = formats.flat_map(|format| format.files()).collect();
+        for format in formats {
+            match self.write(*format, report, &surroundings).await {
+                Ok(file) => files.push(file),
+                Err(error) => tracing::warn!(
+                    format = format.name(),
+                    "the report lacks a format: {error:#}"
+                ),
+            }
+        }
+        files
+    }
+
     /// Compares with the last complete run of an earlier day, if there is one.
     async fn write_diff(&self, report: &Report) -> anyhow::Result<Option<(Diff, FileEntry)>> {
-        let Self { store, key, trust } = self;
+        let Self {
+            store, key, trust, ..
+        } = self;
         let Some(old) = last_comparable(*store, key, &report.header, trust).await? else {
             return Ok(None);
         };
@@ -407,10 +464,11 @@ impl Run<'_> {
         let Some(diff) = compare(&old, &new, &DiffOptions::default()) else {
             return Ok(None);
         };
-        let mut bytes = serde_json::to_vec(&diff).context("could not encode it")?;
-        bytes.push(b'\n');
-        let chunk = Chunk::new(bytes, diff.changes.len() as u64);
-        let file = upload(*store, key, Format::Diff, std::iter::once(chunk)).await?;
+        let surroundings = Surroundings {
+            changes: Some(&diff),
+            nights: &[],
+        };
+        let file = self.write(Format::Diff, report, &surroundings).await?;
         Ok(Some((diff, file)))
     }
 

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use chrono::NaiveDate;
+use comfy_table::Cell;
 
-use super::{Outcome, open_store, terminal, write_output};
+use super::{Outcome, open_store, write_output};
 use crate::cli::{TrendArgs, TrendFormat};
 use crate::history::{self, HistoryError};
 use crate::report::{Manifest, cell, plain};
 use crate::storage::RunKey;
+use crate::terminal::{Meaning, Terminal, align_numbers, keep_whole};
 use crate::trend::{By, TrendRow, rows};
-
-/// Columns of the table at the most; the other formats have all.
-const MAX_COLUMNS: usize = 8;
 
 /// Prints the counts.
 pub async fn trend(arguments: &TrendArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
@@ -28,7 +27,22 @@ pub async fn trend(arguments: &TrendArgs, out: &mut dyn Write) -> anyhow::Result
     let in_period = |run: &RunKey| (since..=until).contains(&run.run.date());
     let runs = runs.into_iter().filter(in_period).collect();
     let manifests = history::manifests(store.as_ref(), runs).await?;
-    let (days, left_out) = per_day(manifests, arguments.allow_scope_mismatch);
+    let complete = |manifest: &Manifest| manifest.header.completeness.complete;
+    let newest = manifests
+        .iter()
+        .rev()
+        .find(|(_, manifest)| complete(manifest));
+    let scope = newest.map(|(_, manifest)| manifest.header.scope.clone());
+    let scope = scope.filter(|_| !arguments.allow_scope_mismatch);
+    let is_other = |manifest: &Manifest| {
+        complete(manifest)
+            && scope
+                .as_ref()
+                .is_some_and(|scope| manifest.header.scope != *scope)
+    };
+    let left_out = manifests.iter().filter(|(_, manifest)| is_other(manifest));
+    let left_out = left_out.count();
+    let days = history::last_of_each_day(manifests, scope.as_ref());
     if left_out > 0 {
         tracing::warn!(
             runs = left_out,
@@ -53,30 +67,6 @@ pub async fn trend(arguments: &TrendArgs, out: &mut dyn Write) -> anyhow::Result
     Ok(Outcome::Done)
 }
 
-/// The last complete run of each day, of the newest one's scope; and how many runs were of another.
-fn per_day(
-    manifests: Vec<(RunKey, Manifest)>,
-    any_scope: bool,
-) -> (BTreeMap<NaiveDate, Manifest>, usize) {
-    let complete: Vec<_> = manifests
-        .into_iter()
-        .filter(|(_, manifest)| manifest.header.completeness.complete)
-        .collect();
-    let scope = complete
-        .last()
-        .map(|(_, manifest)| manifest.header.scope.clone());
-    let total = complete.len();
-    let same: Vec<_> = complete
-        .into_iter()
-        .filter(|(_, manifest)| any_scope || Some(&manifest.header.scope) == scope.as_ref())
-        .collect();
-    let left_out = total - same.len();
-    let days = same
-        .into_iter()
-        .map(|(run, manifest)| (run.run.date(), manifest));
-    (days.collect(), left_out)
-}
-
 /// A line a day, a column for each of the largest values.
 fn print(
     days: &BTreeMap<NaiveDate, Manifest>,
@@ -90,21 +80,23 @@ fn print(
     }
     let mut columns: Vec<_> = totals.into_iter().collect();
     columns.sort_by_key(|(_, total)| std::cmp::Reverse(*total));
-    let others = columns.len() > MAX_COLUMNS;
-    columns.truncate(MAX_COLUMNS);
     let columns: Vec<_> = columns.into_iter().map(|(value, _)| value).collect();
 
-    let mut table = terminal(arguments.output.is_none()).table();
-    let name = |value: &Option<String>| match value {
-        Some(value) => plain(value).into_owned(),
-        None => "(not known)".into(),
-    };
-    let mut header = vec!["DAY".to_owned(), "CONTAINERS".into(), "IMAGES".into()];
-    header.extend(columns.iter().map(|value| name(value)));
+    let terminal = Terminal::of_stdout(arguments.output.is_none());
+    let shown = fitting(&columns, terminal.width);
+    let (columns, others) = columns.split_at(shown);
+    let others = !others.is_empty();
+    let mut header = vec![Cell::new("DAY"), "CONTAINERS".into(), "IMAGES".into()];
+    header.extend(columns.iter().map(|value| {
+        let status = value.as_deref().filter(|_| arguments.by == By::EolStatus);
+        let status = status.and_then(|status| serde_json::from_value(status.into()).ok());
+        terminal.cell(name(value), status.and_then(Meaning::of))
+    }));
     if others {
         header.push("others".into());
     }
-    table.set_header(header);
+    let numbers = 1..header.len();
+    let mut table = terminal.table(header);
     for (day, manifest) in days {
         let of_day = rows.iter().filter(|row| row.date == *day);
         let counts: BTreeMap<_, _> = of_day.map(|row| (&row.value, row.containers)).collect();
@@ -124,8 +116,37 @@ fn print(
         }
         table.add_row(line);
     }
+    keep_whole(&mut table, [0]);
+    align_numbers(&mut table, numbers);
     writeln!(out, "{}", table.trim_fmt())?;
     Ok(())
+}
+
+fn name(value: &Option<String>) -> String {
+    match value {
+        Some(value) => plain(value).into_owned(),
+        None => "(not known)".into(),
+    }
+}
+
+/// How many of the columns, the largest first, fit beside day, totals and others.
+fn fitting(columns: &[&Option<String>], width: Option<u16>) -> usize {
+    /// `2026-11-23`, `CONTAINERS`, `IMAGES` and `others`.
+    const FIXED: usize = 10 + 10 + 6 + 6;
+    /// Columns without a terminal; the other formats have all.
+    const MOST: usize = 8;
+    let Some(width) = width else {
+        return columns.len().min(MOST);
+    };
+    // Each column has a space on either side, and a number of up to 6 digits.
+    let mut left = usize::from(width).saturating_sub(FIXED + 4 * 2);
+    let fits = |value: &&&Option<String>| {
+        let wanted = name(value).chars().count().max(6) + 2;
+        let fits = wanted <= left;
+        left = left.saturating_sub(wanted);
+        fits
+    };
+    columns.iter().take_while(fits).count()
 }
 
 fn print_csv(rows: &[TrendRow], by: By, out: &mut dyn Write) -> anyhow::Result<()> {

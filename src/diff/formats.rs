@@ -5,12 +5,12 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::Cell;
 
 use super::{Change, ChangeKind, Diff, DiffImage};
 use crate::report::schema::names;
-use crate::report::{Column, ContainerType, cell, format_time, plain};
+use crate::report::{Column, ContainerType, cell, plain};
+use crate::terminal::{Meaning, Terminal, keep_whole};
 
 /// Columns of the CSV: a row for each change and kind.
 pub const DIFF_COLUMNS: &[Column] = &[
@@ -68,40 +68,13 @@ const fn column(name: &'static str, description: &'static str) -> Column {
 /// Hexadecimal digits of a digest that people compare.
 const SHORT_DIGEST: usize = "sha256:".len() + 12;
 
-/// Whether and how wide a table is drawn.
-#[derive(Debug, Clone, Copy)]
-pub struct Terminal {
-    /// Columns of characters; none where there is no terminal.
-    pub width: Option<u16>,
-    /// Whether colours are wanted.
-    pub colour: bool,
-}
-
-impl Terminal {
-    /// An empty table that fits.
-    pub fn table(self) -> Table {
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        if let Some(width) = self.width {
-            table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width);
-        }
-        if self.colour {
-            table.enforce_styling();
-        }
-        table
-    }
-}
-
 /// The table for a terminal, under a line that names the runs.
 pub fn table(diff: &Diff, terminal: Terminal, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", plain(&heading(diff)))?;
     if diff.changes.is_empty() {
         return writeln!(out, "no changes{}", transient(diff));
     }
-    let mut table = terminal.table();
-    table.set_header([
+    let mut table = terminal.table([
         "CHANGE",
         "NAMESPACE",
         "WORKLOAD",
@@ -110,12 +83,8 @@ pub fn table(diff: &Diff, terminal: Terminal, out: &mut dyn Write) -> io::Result
         "NOW",
     ]);
     for change in &diff.changes {
-        let colour = change.kinds.iter().find_map(|kind| colour(*kind));
-        let kinds = Cell::new(kind_words(change, "\n"));
-        let kinds = match colour.filter(|_| terminal.colour) {
-            Some(colour) => kinds.fg(colour),
-            None => kinds,
-        };
+        let meaning = change.kinds.iter().find_map(|kind| meaning(*kind));
+        let kinds = terminal.cell(kind_words(change, "\n"), meaning);
         let (then, now) = sides(change);
         table.add_row([
             kinds,
@@ -126,6 +95,7 @@ pub fn table(diff: &Diff, terminal: Terminal, out: &mut dyn Write) -> io::Result
             Cell::new(plain_lines(&now)),
         ]);
     }
+    keep_whole(&mut table, [0]);
     writeln!(out, "{}", table.trim_fmt())?;
     writeln!(out, "{}{}", counted(diff), transient(diff))
 }
@@ -183,50 +153,57 @@ pub fn csv(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
         .terminator(csv::Terminator::CRLF)
         .from_writer(out);
     writer.write_record(DIFF_COLUMNS.iter().map(|column| column.name))?;
-    for change in &diff.changes {
-        let images = |images: &[DiffImage]| joined(images, " ", |image| Some(image.image.clone()));
-        let digests = |images: &[DiffImage]| {
-            joined(images, " ", |image| {
-                Some(image.manifest_digest?.to_string())
-            })
-        };
-        let distributions = |images: &[DiffImage]| joined(images, "; ", distribution);
-        let statuses =
-            |images: &[DiffImage]| joined(images, " ", |image| Some(image.eol_status?.to_string()));
-        for kind in &change.kinds {
-            let row = [
-                diff.old.run_id.clone(),
-                diff.new.run_id.clone(),
-                diff.new.cluster_name.clone(),
-                kind.name().into(),
-                change.namespace.clone(),
-                change.workload_kind.clone(),
-                change.workload_name.clone(),
-                change.container_type.name(),
-                change.container.clone(),
-                images(&change.old),
-                images(&change.new),
-                digests(&change.old),
-                digests(&change.new),
-                distributions(&change.old),
-                distributions(&change.new),
-                statuses(&change.old),
-                statuses(&change.new),
-            ];
-            writer.write_record(row.iter().map(|text| cell(text)).map(Cow::into_owned))?;
-        }
+    for row in rows(diff) {
+        writer.write_record(row.iter().map(|text| cell(text)).map(Cow::into_owned))?;
     }
     writer.flush()
 }
 
+/// The texts of [`DIFF_COLUMNS`], as they are, a row for each change and kind.
+pub(crate) fn rows(diff: &Diff) -> impl Iterator<Item = [String; DIFF_COLUMNS.len()]> + '_ {
+    let images = |images: &[DiffImage]| joined(images, " ", |image| Some(image.image.clone()));
+    let digests = |images: &[DiffImage]| {
+        joined(images, " ", |image| {
+            Some(image.manifest_digest?.to_string())
+        })
+    };
+    let distributions = |images: &[DiffImage]| joined(images, "; ", distribution);
+    let statuses =
+        |images: &[DiffImage]| joined(images, " ", |image| Some(image.eol_status?.to_string()));
+    let row = move |change: &Change, kind: ChangeKind| {
+        [
+            diff.old.run_id.clone(),
+            diff.new.run_id.clone(),
+            diff.new.cluster_name.clone(),
+            kind.name().into(),
+            change.namespace.clone(),
+            change.workload_kind.clone(),
+            change.workload_name.clone(),
+            change.container_type.name(),
+            change.container.clone(),
+            images(&change.old),
+            images(&change.new),
+            digests(&change.old),
+            digests(&change.new),
+            distributions(&change.old),
+            distributions(&change.new),
+            statuses(&change.old),
+            statuses(&change.new),
+        ]
+    };
+    let changes = diff.changes.iter();
+    changes.flat_map(move |change| change.kinds.iter().map(move |kind| row(change, *kind)))
+}
+
 fn heading(diff: &Diff) -> String {
     let side = |run: &super::DiffRun| {
+        // The id begins with the time.
         let cut = if run.completeness.complete {
             ""
         } else {
-            ", incomplete"
+            " (incomplete)"
         };
-        format!("{} ({}{cut})", run.run_id, format_time(&run.snapshot_time))
+        format!("{}{cut}", run.run_id)
     };
     let clusters = if diff.old.cluster_name == diff.new.cluster_name {
         diff.new.cluster_name.clone()
@@ -269,13 +246,13 @@ fn workload(change: &Change) -> String {
     format!("{}/{}", change.workload_kind, change.workload_name)
 }
 
-fn colour(kind: ChangeKind) -> Option<Color> {
+fn meaning(kind: ChangeKind) -> Option<Meaning> {
     match kind {
-        ChangeKind::EnteredEol => Some(Color::Red),
+        ChangeKind::EnteredEol => Some(Meaning::Bad),
         ChangeKind::EnteredExtended | ChangeKind::MovedTag | ChangeKind::NoLongerInspectable => {
-            Some(Color::Yellow)
+            Some(Meaning::Warning)
         }
-        ChangeKind::Added | ChangeKind::AgainInspectable => Some(Color::Green),
+        ChangeKind::Added | ChangeKind::AgainInspectable => Some(Meaning::Good),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::image::{Digest, Platform};
+use crate::intern::Texts;
 use crate::os::EolStatus;
 use crate::report::{
     ContainerRow, ContainerType, ErrorKind, Header, ImageRecord, InspectionStatus, Part,
@@ -58,7 +59,7 @@ pub struct Side {
     pub(super) header: Option<Box<Header>>,
     pub(super) images: Vec<Facts>,
     pub(super) containers: BTreeMap<Key, Running>,
-    texts: HashSet<Arc<str>>,
+    texts: Texts,
     platforms: HashSet<Arc<Platform>>,
 }
 
@@ -149,12 +150,7 @@ impl Side {
     }
 
     fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.texts.get(text) {
-            return Arc::clone(known);
-        }
-        let text: Arc<str> = text.into();
-        self.texts.insert(Arc::clone(&text));
-        text
+        self.texts.one(text)
     }
 }
 

@@ -13,7 +13,10 @@ use tokio_util::io::SyncIoBridge;
 
 use super::{HistoryError, SigningKey, manifest_with_text, runs};
 use crate::diff::Side;
-use crate::report::{Header, Manifest, Part, ReadError, read_report};
+use crate::report::{
+    Compression, Header, Manifest, Part, ReadError, Report, ReportBuilder, decompressed,
+    read_report,
+};
 use crate::reuse::{Knowledge, Reuse};
 use crate::storage::{Format, ObjectReader, RunKey, Store};
 
@@ -23,7 +26,7 @@ const MAX_TRIES: usize = 5;
 /// The facts of 100,000 images take about 200 MB.
 const MAX_FACTS_BYTES: u64 = 256 << 20;
 /// A report of 3,000,000 containers; its parts are read one by one.
-const MAX_REPORT_BYTES: u64 = 2 << 30;
+pub const MAX_REPORT_BYTES: u64 = 2 << 30;
 
 /// Which earlier runs are believed.
 #[derive(Debug, Clone, Default)]
@@ -122,6 +125,7 @@ async fn facts(
     trust.examine(&manifest, &text)?;
     let file = manifest.file(Format::Json).ok_or(Refusal::NoReport)?;
     let facts = file.facts.as_ref().ok_or(Refusal::NoReport)?;
+    let compression = file.compression;
     let size_bytes = facts.size_bytes;
     let content = Content {
         size_bytes,
@@ -136,7 +140,7 @@ async fn facts(
         })
         .map(|()| (knowledge, size_bytes))
     };
-    read_object(store, run, learn).await
+    read_object(store, run, compression, learn).await
 }
 
 /// The last complete run of an earlier day than `key`'s that can be compared with a run of this head,
@@ -183,26 +187,60 @@ pub async fn side(store: &dyn Store, run: &RunKey, manifest: &Manifest) -> Resul
     let read = move |object| {
         read_verified(object, content, MAX_REPORT_BYTES, |part| side.take(part)).map(|()| side)
     };
-    read_object(store, run, read).await
+    read_object(store, run, file.compression, read).await
 }
 
 /// A report in a local file, which nothing vouches for.
 pub fn side_of_file(file: std::fs::File) -> Result<Side, ReadError> {
     let mut side = Side::default();
-    read_report(file, |part| {
-        side.take(part);
-        ControlFlow::Continue(())
-    })?;
+    read_file(file, |part| side.take(part))?;
     Ok(side)
+}
+
+/// A run's whole report.
+pub async fn report(
+    store: &dyn Store,
+    run: &RunKey,
+    manifest: &Manifest,
+) -> Result<Report, Refusal> {
+    let file = manifest.file(Format::Json).ok_or(Refusal::NoReport)?;
+    let content = Content {
+        size_bytes: file.size_bytes,
+        sha256: file.sha256.clone(),
+        tail: b"",
+    };
+    let mut builder = ReportBuilder::default();
+    let read = move |object| {
+        read_verified(object, content, MAX_REPORT_BYTES, |part| builder.take(part))
+            .map(|()| builder.finish())
+    };
+    let read = read_object(store, run, file.compression, read).await?;
+    read.ok_or(Refusal::Changed)
+}
+
+/// The whole report in a local file, which nothing vouches for.
+pub fn report_of_file(file: std::fs::File) -> Result<Report, ReadError> {
+    let mut builder = ReportBuilder::default();
+    read_file(file, |part| builder.take(part))?;
+    builder.finish().ok_or(ReadError::Io)
+}
+
+fn read_file(file: std::fs::File, mut each: impl FnMut(Part)) -> Result<(), ReadError> {
+    let file = decompressed(file).map_err(|_| ReadError::Io)?;
+    read_report(file.take(MAX_REPORT_BYTES), |part| {
+        each(part);
+        ControlFlow::Continue(())
+    })
 }
 
 /// Opens a run's report and reads it on a thread that may block.
 async fn read_object<T: Send + 'static>(
     store: &dyn Store,
     run: &RunKey,
+    compression: Option<Compression>,
     read: impl FnOnce(ObjectReader) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let object = store.open(&run.object(Format::Json)).await;
+    let object = store.open(&run.object_as(Format::Json, compression)).await;
     let object = object.map_err(HistoryError::from)?;
     let reading = tokio::task::spawn_blocking(move || read(object));
     reading.await.unwrap_or(Err(Refusal::Changed))
@@ -231,9 +269,14 @@ fn read_verified(
         inner: SyncIoBridge::new(object).take(content.size_bytes),
         hasher: Sha256::new(),
     };
-    let read = read_report((&mut source).chain(content.tail), |part| {
-        each(part);
-        ControlFlow::Continue(())
+    let text = decompressed(&mut source).map_err(|_| Refusal::Changed);
+    let read = text.map(|text| {
+        // Small files may hold much.
+        let text = text.take(max_bytes).chain(content.tail);
+        read_report(text, |part| {
+            each(part);
+            ControlFlow::Continue(())
+        })
     });
     // To its end, also where it cannot be read: a file that was changed is told from one that the run
     // left so.
@@ -241,7 +284,7 @@ fn read_verified(
     if drained.is_err() || hex::encode(source.hasher.finalize()) != content.sha256 {
         return Err(Refusal::Changed);
     }
-    Ok(read?)
+    Ok(read??)
 }
 
 struct Hashing<R> {

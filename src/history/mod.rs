@@ -1,17 +1,25 @@
 //! Which runs a store holds, which one a user means, and what they say.
 
 mod earlier;
+mod nights;
 mod retention;
 mod signature;
 
-pub use earlier::{Refusal, Trust, knowledge, last_comparable, side, side_of_file};
+pub use earlier::{
+    MAX_REPORT_BYTES, Refusal, Trust, knowledge, last_comparable, report, report_of_file, side,
+    side_of_file,
+};
+pub use nights::{last_of_each_day, nights};
 pub use retention::{Keep, Kept, retained};
 pub use signature::{SigningKey, SigningKeyError};
+
+use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt};
 use tokio::io::AsyncReadExt;
 
-use crate::report::{Manifest, Scope, is_readable_version};
+use crate::nearest::nearest;
+use crate::report::{Manifest, Scope, is_readable_version, plain};
 use crate::storage::{ClusterName, Format, RunKey, Store, StoreError};
 
 /// A manifest's bytes at the most: its counts grow with distributions and registries only.
@@ -26,11 +34,14 @@ pub enum HistoryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// None such.
-    #[error("no run is named {0}: `image-census list` shows all")]
-    NoRun(String),
+    #[error("no run is named {0}{1}: `image-census list` shows all")]
+    NoRun(String, String),
     /// None such that is complete.
     #[error("there is no complete run{0}: `image-census list` shows all")]
     NoCompleteRun(&'static str),
+    /// The store has others.
+    #[error("the store holds no run of the cluster {0}{1}; it holds: {2}")]
+    NoCluster(String, String, String),
     /// Several clusters.
     #[error("the store holds several clusters: name one with --cluster: {0}")]
     Clusters(String),
@@ -68,14 +79,34 @@ pub async fn runs_of_one(
     store: &dyn Store,
     cluster: Option<&ClusterName>,
 ) -> Result<Vec<RunKey>, HistoryError> {
-    let runs = runs(store, cluster).await?;
-    let mut clusters: Vec<_> = runs.iter().map(|run| run.cluster.to_string()).collect();
-    clusters.sort();
-    clusters.dedup();
-    if clusters.len() > 1 {
-        return Err(HistoryError::Clusters(clusters.join(", ")));
+    let found = runs(store, cluster).await?;
+    match cluster {
+        Some(cluster) if found.is_empty() => {
+            let known = clusters(&runs(store, None).await?);
+            if known.is_empty() {
+                return Ok(found);
+            }
+            let (name, known) = (cluster.to_string(), known.into_iter().collect::<Vec<_>>());
+            let hint = hint(nearest(&name, known.iter().map(String::as_str)));
+            Err(HistoryError::NoCluster(name, hint, known.join(", ")))
+        }
+        Some(_) => Ok(found),
+        None => match clusters(&found) {
+            several if several.len() > 1 => {
+                let names: Vec<_> = several.into_iter().collect();
+                Err(HistoryError::Clusters(names.join(", ")))
+            }
+            _ => Ok(found),
+        },
     }
-    Ok(runs)
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
+}
+
+fn clusters(runs: &[RunKey]) -> BTreeSet<String> {
+    runs.iter().map(|run| run.cluster.to_string()).collect()
 }
 
 /// Reads the manifests of some runs, several at once, in the runs' order. One that is damaged is left
@@ -159,7 +190,13 @@ pub async fn newest_complete(
 
 /// The run that a user names, of one cluster's (oldest first).
 pub async fn find(store: &dyn Store, name: &str, runs: &[RunKey]) -> Result<RunKey, HistoryError> {
-    let no_run = || HistoryError::NoRun(crate::report::plain(name).into_owned());
+    let no_run = || {
+        let ids: Vec<_> = runs.iter().map(|run| run.run.to_string()).collect();
+        let known = ["latest", "yesterday"]
+            .into_iter()
+            .chain(ids.iter().map(String::as_str));
+        HistoryError::NoRun(plain(name).into_owned(), hint(nearest(name, known)))
+    };
     if let Some(back) = name.strip_prefix("latest") {
         let back = match back.strip_prefix('~') {
             Some(back) => back.parse().ok(),

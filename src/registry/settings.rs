@@ -21,6 +21,7 @@ use super::guard::HostPattern;
 use super::pattern::{AllowedRegistries, RegistryPattern};
 use super::source::Pull;
 use crate::image::{ImageReference, Repository};
+use crate::nearest::nearest;
 
 /// The file's bytes at the most: what a ConfigMap may hold.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -362,13 +363,7 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
             "`{key}` cannot stand here: secrets come from files, see username_file, password_file and docker_config"
         );
     }
-    let distance = |candidate: &&&str| strsim::damerau_levenshtein(key, candidate);
-    // A third of the letters may be wrong.
-    let nearest = known
-        .iter()
-        .filter(|candidate| distance(candidate) <= 1 + key.len().max(candidate.len()) / 3)
-        .min_by_key(distance);
-    match nearest {
+    match nearest(key, known.iter().copied()) {
         Some(nearest) => format!("unknown key `{key}`: did you mean `{nearest}`?"),
         None => format!("unknown key `{key}`; there are {}", known.join(", ")),
     }

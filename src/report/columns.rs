@@ -16,6 +16,8 @@ pub enum ColumnType {
     Date,
     /// `YYYY-MM-DDTHH:MM:SSZ`.
     Datetime,
+    /// `true` or `false`.
+    Boolean,
 }
 
 /// A column.
@@ -49,6 +51,21 @@ impl Column {
         column(name, String, description)
     }
 
+    /// A column of numbers that may be empty.
+    pub const fn integer(name: &'static str, description: &'static str) -> Self {
+        column(name, Integer, description)
+    }
+
+    /// A column of dates that may be empty.
+    pub const fn date(name: &'static str, description: &'static str) -> Self {
+        column(name, Date, description)
+    }
+
+    /// A column of times that may be empty.
+    pub const fn time(name: &'static str, description: &'static str) -> Self {
+        column(name, Datetime, description)
+    }
+
     /// No row leaves it empty.
     pub const fn required(self) -> Self {
         Self {
@@ -66,7 +83,7 @@ impl Column {
     }
 }
 
-use ColumnType::{Date, Datetime, Integer, String};
+use ColumnType::{Boolean, Date, Datetime, Integer, String};
 
 const RUN_ID: Column = column("run_id", String, "The run; joins rows to a manifest").required();
 const SNAPSHOT_TIME: Column =
@@ -142,6 +159,34 @@ const ERROR_MESSAGE: Column = column(
     "The reason in words, and what to do",
 );
 
+const BASE_IMAGE: Column = column("base_image", String, "The base image that the image names");
+const BASE_IMAGE_SOURCE: Column = column("base_image_source", String, "annotation or label");
+const IMAGE_CREATED: Column = column(
+    "image_created",
+    Datetime,
+    "Creation time that the configuration claims",
+);
+const IMAGE_SIZE_BYTES: Column = column(
+    "image_size_bytes",
+    Integer,
+    "Compressed size of configuration and layers",
+);
+const IMAGE_USER: Column = column(
+    "image_user",
+    String,
+    "The user that the configuration names",
+);
+const INSPECTED_VIA: Column = column(
+    "inspected_via",
+    String,
+    "The mirror that answered, if another",
+);
+const INSPECTED_AT: Column = column(
+    "inspected_at",
+    Datetime,
+    "When the image's facts were learned",
+);
+
 /// Columns of the CSV with a row per container.
 pub const CONTAINER_COLUMNS: &[Column] = &[
     RUN_ID,
@@ -188,35 +233,86 @@ pub const CONTAINER_COLUMNS: &[Column] = &[
     EOL_STATUS,
     EOL_DATE,
     EOL_EXTENDED_DATE,
-    column("base_image", String, "The base image that the image names"),
-    column("base_image_source", String, "annotation or label"),
-    column(
-        "image_created",
-        Datetime,
-        "Creation time that the configuration claims",
-    ),
-    column(
-        "image_size_bytes",
-        Integer,
-        "Compressed size of configuration and layers",
-    ),
-    column(
-        "image_user",
-        String,
-        "The user that the configuration names",
-    ),
+    BASE_IMAGE,
+    BASE_IMAGE_SOURCE,
+    IMAGE_CREATED,
+    IMAGE_SIZE_BYTES,
+    IMAGE_USER,
     INSPECTION_STATUS,
     ERROR_KIND,
     ERROR_MESSAGE,
+    INSPECTED_VIA,
+    INSPECTED_AT,
+];
+
+/// Columns of the tables with a row per image: in a workbook, and in Parquet.
+pub const IMAGE_COLUMNS: &[Column] = &[
+    RUN_ID,
+    SNAPSHOT_TIME,
+    CLUSTER_NAME,
+    REGISTRY,
+    REPOSITORY,
     column(
-        "inspected_via",
+        "tag",
         String,
-        "The mirror that answered, if another",
+        "The tag that was asked for, where no digest is known",
+    ),
+    DIGEST,
+    PLATFORM,
+    column(
+        "containers",
+        Integer,
+        "Containers that run it; 0 where its facts are carried from an earlier run",
+    )
+    .required(),
+    MANIFEST_DIGEST,
+    column(
+        "config_digest",
+        String,
+        "Digest of the configuration: Docker's image id",
+    ),
+    OS,
+    ARCHITECTURE,
+    column("variant", String, "The image's architecture variant"),
+    OS_VERSION,
+    DISTRO_ID,
+    DISTRO_VERSION,
+    DISTRO_NAME,
+    DISTRO_RELEASE,
+    DISTRO_SOURCE,
+    column(
+        "distribution_layer",
+        String,
+        "Digest of the layer that the distribution was read from",
     ),
     column(
-        "inspected_at",
+        "distribution_certain",
+        Boolean,
+        "Whether every layer that can change the answer was read and verified",
+    )
+    .required(),
+    EOL_STATUS,
+    EOL_DATE,
+    EOL_EXTENDED_DATE,
+    BASE_IMAGE,
+    BASE_IMAGE_SOURCE,
+    IMAGE_CREATED,
+    IMAGE_SIZE_BYTES,
+    IMAGE_USER,
+    INSPECTION_STATUS,
+    ERROR_KIND,
+    ERROR_MESSAGE,
+    INSPECTED_VIA,
+    INSPECTED_AT,
+    column(
+        "waiting_since",
         Datetime,
-        "When the image's facts were learned",
+        "Since when it has been asked for in vain",
+    ),
+    column(
+        "last_seen",
+        Datetime,
+        "The last run in which a container ran it, if an earlier one",
     ),
 ];
 

@@ -90,7 +90,7 @@ impl Counts {
         let mut running = vec![0_usize; report.images.len()];
         let mut not_running = 0;
         for container in &report.containers {
-            if matches!(container.pod_phase.as_deref(), Some("Succeeded" | "Failed")) {
+            if container.is_over() {
                 not_running += 1;
             } else if let Some(count) = running.get_mut(container.image_index) {
                 *count += 1;

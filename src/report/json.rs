@@ -5,7 +5,7 @@
 use super::{Chunk, Report, chunked};
 
 /// Encodes a report.
-pub fn json_chunks(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
+pub(super) fn json_chunks(report: &Report) -> impl Iterator<Item = Chunk> + '_ {
     let mut head = serde_json::to_vec(&report.header).unwrap_or_default();
     head.pop();
     head.extend_from_slice(b",\n\"images\":[");

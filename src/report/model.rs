@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Counts;
+use super::{Compression, Counts};
 use crate::image::{Digest, Platform};
 use crate::os::{Distribution, EolStatus, LayerFinding, LayerPolicy};
 
@@ -325,6 +325,13 @@ pub struct ContainerRow {
     pub image_index: usize,
 }
 
+impl ContainerRow {
+    /// Whether its pod has ended; headline counts leave such containers out.
+    pub fn is_over(&self) -> bool {
+        matches!(self.pod_phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+}
+
 /// A whole report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -357,10 +364,13 @@ pub struct ReportDocument {
 /// A file of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileEntry {
-    /// `csv`, `workloads`, `json` or `diff`.
+    /// `csv`, `workloads`, `json`, `diff`, or one of the further formats.
     pub format: String,
     /// Where it lies. Readers derive the key from run id and format and never use this one.
     pub key: String,
+    /// How it is compressed; size and checksum are of the file as it lies in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// Size.
     pub size_bytes: u64,
     /// SHA-256 of the content, 64 hexadecimal digits.
@@ -372,7 +382,7 @@ pub struct FileEntry {
     pub facts: Option<FactsEntry>,
 }
 
-/// The beginning of a JSON report: head, images and layers.
+/// The beginning of a JSON report: head, images and layers; where it is compressed, a member of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FactsEntry {
     /// Its size.

@@ -16,7 +16,8 @@ use serde::de::{
 };
 use serde_json::{Map, Value};
 
-use super::{ContainerRow, Header, ImageRecord, LayerRecord, SCHEMA_VERSION};
+use super::{ContainerRow, Header, ImageRecord, LayerRecord, Report, SCHEMA_VERSION};
+use crate::intern::Texts;
 
 /// The fields of a [`Header`]. Others, of a later minor version, are not held.
 const HEADER_FIELDS: [&str; 8] = [
@@ -99,6 +100,61 @@ pub fn read_report(
         Err(error) if error.is_io() && left.get() == 0 => Err(ReadError::TooLarge),
         Err(error) if error.is_io() || error.is_eof() => Err(ReadError::Io),
         Err(error) => Err(ReadError::Malformed { line: error.line() }),
+    }
+}
+
+/// Gathers the parts of a report; of texts that repeat, one copy is kept.
+#[derive(Debug, Default)]
+pub struct ReportBuilder {
+    header: Option<Header>,
+    images: Vec<ImageRecord>,
+    layers: Vec<LayerRecord>,
+    containers: Vec<ContainerRow>,
+    texts: Texts,
+}
+
+impl ReportBuilder {
+    /// Takes a part, in the report's order. A row that points at no image, which no report of ours
+    /// holds, is left out.
+    pub fn take(&mut self, part: Part) {
+        match part {
+            Part::Header(header) => self.header = Some(*header),
+            Part::Image(image) => self.images.push(*image),
+            Part::Layer(layer) => self.layers.push(*layer),
+            Part::Container(mut row) if row.image_index < self.images.len() => {
+                let row = &mut *row;
+                let texts = [
+                    Some(&mut row.namespace),
+                    Some(&mut row.workload_kind),
+                    Some(&mut row.workload_name),
+                    Some(&mut row.pod),
+                    Some(&mut row.container),
+                    Some(&mut row.image),
+                    row.pod_phase.as_mut(),
+                    row.generate_name.as_mut(),
+                    row.node.as_mut(),
+                    row.owner.as_mut(),
+                    row.tag.as_mut(),
+                    row.image_id.as_mut(),
+                ];
+                texts
+                    .into_iter()
+                    .flatten()
+                    .for_each(|text| self.texts.share(text));
+                self.containers.push(row.clone());
+            }
+            Part::Container(_) => {}
+        }
+    }
+
+    /// The report; `None` if it had no head.
+    pub fn finish(self) -> Option<Report> {
+        Some(Report {
+            header: self.header?,
+            images: self.images,
+            layers: self.layers,
+            containers: self.containers,
+        })
     }
 }
 

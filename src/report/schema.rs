@@ -15,6 +15,7 @@ pub(crate) fn table_schema(columns: &[Column]) -> Value {
                 ColumnType::Integer => ("integer", None),
                 ColumnType::Date => ("date", None),
                 ColumnType::Datetime => ("datetime", Some("%Y-%m-%dT%H:%M:%SZ")),
+                ColumnType::Boolean => ("boolean", None),
             };
             let mut field =
                 json!({"name": column.name, "type": kind, "description": column.description});

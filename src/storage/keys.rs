@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
 
+use crate::report::Compression;
+
 /// A cluster's name: `[a-z0-9][a-z0-9._-]{0,62}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterName(String);
@@ -129,7 +131,7 @@ impl FromStr for RunId {
 }
 
 /// A kind of file of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     /// A row per container.
     Csv,
@@ -137,6 +139,14 @@ pub enum Format {
     Workloads,
     /// The report.
     Json,
+    /// A line per container, typed, for engines.
+    Ndjson,
+    /// A row per container in typed columns, for engines.
+    Parquet,
+    /// A row per image in typed columns, for engines.
+    ParquetImages,
+    /// A workbook for a spreadsheet program.
+    Xlsx,
     /// What changed since the last complete run of an earlier day.
     Diff,
     /// The commit.
@@ -150,16 +160,24 @@ impl Format {
             Self::Csv => "csv",
             Self::Workloads => "workloads",
             Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Parquet => "parquet",
+            Self::ParquetImages => "parquet-images",
+            Self::Xlsx => "xlsx",
             Self::Diff => "diff",
             Self::Manifest => "manifest",
         }
     }
 
     /// All of them, the manifest last, as they are written.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Csv,
         Self::Workloads,
         Self::Json,
+        Self::Ndjson,
+        Self::Parquet,
+        Self::ParquetImages,
+        Self::Xlsx,
         Self::Diff,
         Self::Manifest,
     ];
@@ -178,7 +196,23 @@ impl Format {
         match self {
             Self::Csv | Self::Workloads => "csv",
             Self::Json | Self::Diff | Self::Manifest => "json",
+            Self::Ndjson => "ndjson",
+            Self::Parquet | Self::ParquetImages => "parquet",
+            Self::Xlsx => "xlsx",
         }
+    }
+
+    /// Whether it is something else than text.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::ParquetImages | Self::Xlsx)
+    }
+
+    /// Whether it is written compressed where that is asked for.
+    pub fn is_compressible(self) -> bool {
+        matches!(
+            self,
+            Self::Csv | Self::Workloads | Self::Json | Self::Ndjson
+        )
     }
 }
 
@@ -192,11 +226,17 @@ pub struct RunKey {
 }
 
 impl RunKey {
-    /// The key of one of the run's files.
+    /// The key of one of the run's files, if it is not compressed.
     pub fn object(&self, format: Format) -> String {
+        self.object_as(format, None)
+    }
+
+    /// The key of one of the run's files.
+    pub fn object_as(&self, format: Format, compression: Option<Compression>) -> String {
+        let end = compression.map_or_else(String::new, |by| format!(".{}", by.extension()));
         let Self { run, cluster } = self;
         let (name, date, extension) = (format.name(), run.date(), format.extension());
-        format!("{name}/cluster={cluster}/dt={date}/image-census_{cluster}_{run}.{extension}")
+        format!("{name}/cluster={cluster}/dt={date}/image-census_{cluster}_{run}.{extension}{end}")
     }
 
     /// Reads the key of a run's file; anything else is none of ours.
@@ -208,7 +248,12 @@ impl RunKey {
         let (file, _) = file.strip_prefix(&format!("{cluster}_"))?.split_once('.')?;
         let run = file.parse().ok()?;
         let found = Self { run, cluster };
-        (found.object(format) == key).then_some(found)
+        let compressions = Compression::ALL.into_iter().map(Some);
+        let compressions = compressions.filter(|_| format.is_compressible());
+        let mut spellings = compressions.chain([None]);
+        spellings
+            .any(|compression| found.object_as(format, compression) == key)
+            .then_some(found)
     }
 }
 
@@ -235,12 +280,19 @@ mod tests {
             RunKey::from_key(&manifest, Format::Manifest),
             Some(key.clone())
         );
+        let compressed = key.object_as(Format::Csv, Some(Compression::Zstd));
+        assert_eq!(compressed, format!("{csv}.zst"));
+        assert_eq!(
+            RunKey::from_key(&compressed, Format::Csv),
+            Some(key.clone())
+        );
         assert_eq!(RunKey::from_key(csv, Format::Csv), Some(key));
         for odd in [
             csv.into(),
             manifest.replace("dt=2026-11-23", "dt=2026-11-24"),
             manifest.replace("1f3a", "1F3A"),
             format!("{manifest}.part"),
+            format!("{manifest}.gz"),
             manifest.replace("manifest/", "manifest/../"),
         ] {
             assert_eq!(RunKey::from_key(&odd, Format::Manifest), None, "{odd}");

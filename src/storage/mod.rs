@@ -16,7 +16,7 @@ pub use s3::{Checksum, Encryption, Endpoint, S3Settings, S3SettingsError, S3Stor
 use async_trait::async_trait;
 
 use crate::image::Sha256Writer;
-use crate::report::{Chunk, FactsEntry, FileEntry};
+use crate::report::{Chunk, Compression, FactsEntry, FileEntry, compressed};
 
 /// Why a store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -83,19 +83,39 @@ pub trait ObjectWriter: Send {
     async fn abort(self: Box<Self>);
 }
 
+/// Why a file of a run could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file could not be made.
+    #[error("could not make the {0} file: {1}")]
+    Encode(&'static str, #[source] std::io::Error),
+}
+
 /// Writes a file of a run from its chunks.
 pub async fn upload(
     store: &dyn Store,
     key: &RunKey,
     format: Format,
-    chunks: impl Iterator<Item = Chunk>,
-) -> Result<FileEntry, StoreError> {
-    let key = key.object(format);
+    compression: Option<Compression>,
+    chunks: impl Iterator<Item = std::io::Result<Chunk>>,
+) -> Result<FileEntry, UploadError> {
+    let compression = compression.filter(|_| format.is_compressible());
+    let key = key.object_as(format, compression);
     let mut writer = store.create(&key).await?;
     let mut hash = Sha256Writer::new(std::io::sink());
     let mut rows = 0;
     let mut facts = None;
-    for chunk in chunks {
+    for chunk in compressed(chunks, compression) {
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                writer.abort().await;
+                return Err(UploadError::Encode(format.name(), error));
+            }
+        };
         // A sink takes everything.
         let _ = std::io::Write::write_all(&mut hash, &chunk.bytes);
         rows += chunk.rows;
@@ -108,7 +128,7 @@ pub async fn upload(
         }
         if let Err(error) = writer.write(&chunk.bytes).await {
             writer.abort().await;
-            return Err(error);
+            return Err(error.into());
         }
     }
     writer.commit().await?;
@@ -116,6 +136,7 @@ pub async fn upload(
     Ok(FileEntry {
         format: format.name().into(),
         key,
+        compression,
         size_bytes,
         sha256: digest.hex(),
         rows,

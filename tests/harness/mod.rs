@@ -15,6 +15,7 @@ pub(crate) mod container;
 pub(crate) mod control_plane;
 pub(crate) mod docker_registry;
 pub(crate) mod helm;
+pub(crate) mod hostile;
 pub(crate) mod identity;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
@@ -25,7 +26,9 @@ pub(crate) mod recorder;
 pub(crate) mod registry;
 pub(crate) mod running;
 pub(crate) mod runs;
+pub(crate) mod spark;
 pub(crate) mod store;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod world;
 

@@ -147,6 +147,13 @@ impl ObjectStore {
         super::succeed(&mut command).map(drop)
     }
 
+    /// Copies what is not there yet: from a folder to a location, or back. Both end in a slash.
+    pub(crate) fn copy(&self, from: &str, to: &str) -> Result {
+        let mut command = self.s3cmd()?;
+        command.args(["sync", "--no-preserve", "--quiet", from, to]);
+        super::succeed(&mut command).map(drop)
+    }
+
     fn s3cmd(&self) -> Result<Command> {
         let settings = self.folder.path().join("s3cmd.conf");
         fs::write(
