@@ -426,6 +426,9 @@ pub struct SnapshotArgs {
     /// Do not rewrite `latest`
     #[arg(long, env = "IMAGE_CENSUS_NO_LATEST")]
     pub no_latest: bool,
+    /// How the committed run is told of on stdout; json is its manifest
+    #[arg(long, env = "IMAGE_CENSUS_FORMAT", value_enum, default_value_t = TableFormat::Table, help_heading = "Report")]
+    pub format: TableFormat,
     /// Push metrics of the committed run to this Pushgateway, e.g. `http://pushgateway.monitoring:9091`
     // A text, and not shown: a mistaken one may hold a password, which clap would repeat.
     #[arg(

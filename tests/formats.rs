@@ -184,6 +184,15 @@ fn ndjson_is_the_csv_typed_whether_written_in_the_night_or_made_by_get() -> Resu
     let table = print(&["get", "latest"])?;
     assert_eq!(print(&["get", &report])?, table);
 
+    // What a script is told is the manifest.
+    let pods = folder.path().join("idle.json");
+    night::write_idle_pods(&pods, 2)?;
+    let mut snapshot = harness::snapshot_of(&pods, &root)?;
+    let told: Value =
+        serde_json::from_str(&harness::succeed(snapshot.args(["--format", "json"]))?)?;
+    let manifest = print(&["get", "latest", "--format", "manifest"])?;
+    assert_eq!(told, serde_json::from_str::<Value>(&manifest)?);
+
     // A file of a report is no run with a manifest.
     let output = harness::program()
         .args(["get", &report, "--format", "manifest"])

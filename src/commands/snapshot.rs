@@ -18,7 +18,7 @@ use super::{
     Outcome, UsageError, cluster_name, connect, credentials, open_store, registry_settings,
     start_crane,
 };
-use crate::cli::SnapshotArgs;
+use crate::cli::{SnapshotArgs, TableFormat};
 use crate::cluster::{Cluster, in_cluster};
 use crate::diff::{Diff, DiffOptions, Side, compare};
 use crate::history::{self, SigningKey, Trust, knowledge, last_comparable};
@@ -170,7 +170,12 @@ pub async fn snapshot(
     if let Some(pushgateway) = &pushgateway {
         push(pushgateway, &run.key, &manifest, started.elapsed()).await;
     }
-    summarise(run.store, &run.key, &report, &manifest, diff.as_ref(), out)?;
+    match arguments.format {
+        TableFormat::Json => writeln!(out, "{:#}", serde_json::json!(manifest))?,
+        TableFormat::Table => {
+            summarise(run.store, &run.key, &report, &manifest, diff.as_ref(), out)?;
+        }
+    }
     let lacks = |row: &ContainerRow| {
         let image = report.images.get(row.image_index);
         image.is_some_and(|image| {

@@ -152,6 +152,8 @@ const ELSEWHERE: &[&str] = &[
     // Files, which nothing mounts.
     "IMAGE_CENSUS_EOL_DATA",
     "IMAGE_CENSUS_S3_CA_BUNDLE",
+    // For who reads standard output.
+    "IMAGE_CENSUS_FORMAT",
     // Not in a cluster.
     "IMAGE_CENSUS_CONTEXT",
     "IMAGE_CENSUS_CRANE",
