@@ -177,15 +177,38 @@ pub async fn last_comparable(
 
 /// A run's whole report, as one side of a comparison.
 pub async fn side(store: &dyn Store, run: &RunKey, manifest: &Manifest) -> Result<Side, Refusal> {
+    whole(store, run, manifest, Side::take).await
+}
+
+/// A run's whole report.
+pub async fn report(
+    store: &dyn Store,
+    run: &RunKey,
+    manifest: &Manifest,
+) -> Result<Report, Refusal> {
+    let builder: ReportBuilder = whole(store, run, manifest, ReportBuilder::take).await?;
+    builder.finish().ok_or(Refusal::Changed)
+}
+
+/// What takes the parts of a run's whole report.
+async fn whole<T: Default + Send + 'static>(
+    store: &dyn Store,
+    run: &RunKey,
+    manifest: &Manifest,
+    take: fn(&mut T, Part),
+) -> Result<T, Refusal> {
     let file = manifest.file(Format::Json).ok_or(Refusal::NoReport)?;
     let content = Content {
         size_bytes: file.size_bytes,
         sha256: file.sha256.clone(),
         tail: b"",
     };
-    let mut side = Side::default();
+    let mut taker = T::default();
     let read = move |object| {
-        read_verified(object, content, MAX_REPORT_BYTES, |part| side.take(part)).map(|()| side)
+        read_verified(object, content, MAX_REPORT_BYTES, |part| {
+            take(&mut taker, part);
+        })
+        .map(|()| taker)
     };
     read_object(store, run, file.compression, read).await
 }
@@ -195,27 +218,6 @@ pub fn side_of_file(file: std::fs::File) -> Result<Side, ReadError> {
     let mut side = Side::default();
     read_file(file, |part| side.take(part))?;
     Ok(side)
-}
-
-/// A run's whole report.
-pub async fn report(
-    store: &dyn Store,
-    run: &RunKey,
-    manifest: &Manifest,
-) -> Result<Report, Refusal> {
-    let file = manifest.file(Format::Json).ok_or(Refusal::NoReport)?;
-    let content = Content {
-        size_bytes: file.size_bytes,
-        sha256: file.sha256.clone(),
-        tail: b"",
-    };
-    let mut builder = ReportBuilder::default();
-    let read = move |object| {
-        read_verified(object, content, MAX_REPORT_BYTES, |part| builder.take(part))
-            .map(|()| builder.finish())
-    };
-    let read = read_object(store, run, file.compression, read).await?;
-    read.ok_or(Refusal::Changed)
 }
 
 /// The whole report in a local file, which nothing vouches for.
