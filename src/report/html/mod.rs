@@ -5,7 +5,7 @@
 //! and the one script of the page by their hashes and nothing else.
 //!
 //! Texts of others go through [`super::plain`] here and are escaped by the templates; in charts by
-//! plotters; in the embedded data by [`table::json`]. `page.js` shows them as text only.
+//! plotters; in the embedded data by `table::json`. `page.js` shows them as text only.
 
 mod changes;
 mod charts;

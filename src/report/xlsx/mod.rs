@@ -2,7 +2,7 @@
 //!
 //! Every text is a text: no formula, no link, no number made of a tag. The rows of a sheet go to a
 //! temporary file as they come; only the texts that occur, once each, are held. Two ways of the library
-//! are worked around: what it holds for each cell of a table ([`stretch`]), and what it takes for markup
+//! are worked around: what it holds for each cell of a table ([`mod@stretch`]), and what it takes for markup
 //! ([`sheet`]).
 
 mod sheet;
