@@ -98,9 +98,17 @@ fn each_documented_policy_allows_its_own_work_and_no_other() -> Result {
     }
     site.server.set_policy(&all)?;
 
+    // Before the first night there is nothing, which is told from a right that is missing.
+    let output = site.run_as(&writer, site.other(&["trend", "--cluster", "test"]))?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no complete run"), "{output:?}");
     for day in 20..24 {
         let time = format!("2026-11-{day}T02:00:00Z");
-        site.may(&writer, site.snapshot("test", &time)?)?;
+        let mut snapshot = site.snapshot("test", &time)?;
+        snapshot.args(["--formats", "html,xlsx,parquet,ndjson"]);
+        let said = site.run_as(&writer, snapshot)?;
+        assert!(said.status.success(), "{}", stderr(&said));
+        assert!(!stderr(&said).contains("lacks a format"), "{said:?}");
     }
     let latest = site
         .server
