@@ -16,7 +16,7 @@ use crate::cli::{GetArgs, GetFormat};
 use crate::history::{self, MAX_REPORT_BYTES};
 use crate::image::Sha256Writer;
 use crate::report::{
-    BYTE_ORDER_MARK, FileEntry, Manifest, Night, Report, Surroundings, decompressed, encode, plain,
+    BYTE_ORDER_MARK, FileEntry, Manifest, Report, Surroundings, decompressed, encode, plain,
 };
 use crate::storage::{Format, ObjectReader, RunKey, Store};
 
@@ -137,11 +137,11 @@ async fn convert(
 ) -> anyhow::Result<NamedTempFile> {
     let report = history::report(store, run, manifest).await;
     let report = report.with_context(|| format!("could not read run {}", run.run))?;
-    let mut nights = history::nights(store, run, &report.header.scope).await?;
-    nights.push(Night {
-        date: run.run.date(),
-        counts: manifest.counts.clone(),
-    });
+    let nights = if arguments.format.file().shows_nights() {
+        history::nights(store, run, &report.header.scope, manifest.counts.clone()).await?
+    } else {
+        Vec::new()
+    };
     let changes = match manifest.file(Format::Diff) {
         Some(entry) => {
             let mut file = download(store, run, Format::Diff, entry, folder).await?;

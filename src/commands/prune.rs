@@ -155,11 +155,8 @@ async fn files(
         if format == Format::Manifest {
             continue;
         }
-        let folder = cluster.map_or_else(|| format.folder(), |cluster| format.folder_of(cluster));
-        for key in store.list(&folder).await? {
-            if let Some(run) = RunKey::from_key(&key, format) {
-                files.entry(run).or_default().push(key);
-            }
+        for (run, key) in history::files(store, cluster, format).await? {
+            files.entry(run).or_default().push(key);
         }
     }
     Ok(files)

@@ -427,24 +427,17 @@ impl Run<'_> {
         counts: &Counts,
     ) -> Vec<FileEntry> {
         let mut files = Vec::new();
-        if self.arguments.formats.is_empty() {
-            return files;
-        }
-        let nights = history::nights(self.store, &self.key, &report.header.scope).await;
-        let mut nights = nights.unwrap_or_else(|error| {
-            tracing::warn!("earlier nights are not shown: {error}");
+        let formats = self.arguments.formats.iter();
+        let formats: BTreeSet<_> = formats.flat_map(|format| format.files()).collect();
+        let nights = if formats.iter().any(|format| format.shows_nights()) {
+            self.nights(report, counts).await
+        } else {
             Vec::new()
-        });
-        nights.push(Night {
-            date: self.key.run.date(),
-            counts: counts.clone(),
-        });
+        };
         let surroundings = Surroundings {
             changes,
             nights: &nights,
         };
-        let formats = self.arguments.formats.iter();
-        let formats: BTreeSet<_> = formats.flat_map(|format| format.files()).collect();
         for format in formats {
             match self.write(*format, report, &surroundings).await {
                 Ok(file) => files.push(file),
@@ -455,6 +448,19 @@ impl Run<'_> {
             }
         }
         files
+    }
+
+    /// The nights that a page shows: this one alone if the earlier ones cannot be read.
+    async fn nights(&self, report: &Report, counts: &Counts) -> Vec<Night> {
+        let scope = &report.header.scope;
+        let nights = history::nights(self.store, &self.key, scope, counts.clone()).await;
+        nights.unwrap_or_else(|error| {
+            tracing::warn!("earlier nights are not shown: {error}");
+            vec![Night {
+                date: self.key.run.date(),
+                counts: counts.clone(),
+            }]
+        })
     }
 
     /// Compares with the last complete run of an earlier day, if there is one.

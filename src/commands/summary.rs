@@ -75,8 +75,9 @@ fn write_not_inspected(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     reasons.sort_by_key(|(_, images)| std::cmp::Reverse(images.len()));
     for (reason, images) in reasons.iter().take(MAX_LINES) {
         writeln!(out, "  {:>7}  {reason}", images.len())?;
-        let names = images.iter().take(MAX_EXAMPLES).map(|image| name(image));
-        let mut names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+        let names = images.iter().take(MAX_EXAMPLES);
+        let names = names.filter_map(|image| image.short_name());
+        let mut names: Vec<_> = names.map(|name| plain(&name).into_owned()).collect();
         if !names.is_empty() && images.len() > names.len() {
             names.push("...".into());
         }
@@ -92,16 +93,4 @@ fn write_not_inspected(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
-}
-
-fn name(image: &ImageRecord) -> String {
-    let (Some(registry), Some(repository)) = (&image.registry, &image.repository) else {
-        return String::new();
-    };
-    let end = match (&image.tag, &image.digest) {
-        (Some(tag), _) => format!(":{tag}"),
-        (None, Some(digest)) => format!("@{}", &digest.to_string()[..19]),
-        (None, None) => String::new(),
-    };
-    plain(&format!("{registry}/{repository}{end}")).into_owned()
 }

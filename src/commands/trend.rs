@@ -9,7 +9,7 @@ use comfy_table::Cell;
 use super::{Outcome, open_store, write_output};
 use crate::cli::{TrendArgs, TrendFormat};
 use crate::history::{self, HistoryError};
-use crate::report::{Manifest, cell, plain};
+use crate::report::{Manifest, Scope, cell, plain};
 use crate::storage::RunKey;
 use crate::terminal::{Meaning, Terminal, align_numbers, keep_whole};
 use crate::trend::{By, TrendRow, rows};
@@ -27,22 +27,18 @@ pub async fn trend(arguments: &TrendArgs, out: &mut dyn Write) -> anyhow::Result
     let in_period = |run: &RunKey| (since..=until).contains(&run.run.date());
     let runs = runs.into_iter().filter(in_period).collect();
     let manifests = history::manifests(store.as_ref(), runs).await?;
-    let complete = |manifest: &Manifest| manifest.header.completeness.complete;
-    let newest = manifests
-        .iter()
-        .rev()
-        .find(|(_, manifest)| complete(manifest));
-    let scope = newest.map(|(_, manifest)| manifest.header.scope.clone());
-    let scope = scope.filter(|_| !arguments.allow_scope_mismatch);
-    let is_other = |manifest: &Manifest| {
-        complete(manifest)
-            && scope
-                .as_ref()
-                .is_some_and(|scope| manifest.header.scope != *scope)
-    };
-    let left_out = manifests.iter().filter(|(_, manifest)| is_other(manifest));
-    let left_out = left_out.count();
-    let days = history::last_of_each_day(manifests, scope.as_ref());
+    let complete: Vec<_> = manifests
+        .into_iter()
+        .filter(|(_, manifest)| manifest.header.completeness.complete)
+        .collect();
+    let newest = complete.last().map(|(_, manifest)| &manifest.header.scope);
+    let scope = newest.filter(|_| !arguments.allow_scope_mismatch).cloned();
+    let is_other = |of: &Scope| scope.as_ref().is_some_and(|scope| scope != of);
+    let left_out = complete.iter();
+    let left_out = left_out
+        .filter(|(_, manifest)| is_other(&manifest.header.scope))
+        .count();
+    let days = history::last_of_each_day(complete, scope.as_ref());
     if left_out > 0 {
         tracing::warn!(
             runs = left_out,

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use comfy_table::Cell;
 
 use super::{Change, ChangeKind, Diff, DiffImage};
+use crate::os::system_name;
 use crate::report::schema::names;
 use crate::report::{Column, ContainerType, cell, plain};
 use crate::terminal::{Meaning, Terminal, keep_whole};
@@ -64,9 +65,6 @@ pub const DIFF_COLUMNS: &[Column] = &[
 const fn column(name: &'static str, description: &'static str) -> Column {
     Column::text(name, description)
 }
-
-/// Hexadecimal digits of a digest that people compare.
-const SHORT_DIGEST: usize = "sha256:".len() + 12;
 
 /// The table for a terminal, under a line that names the runs.
 pub fn table(diff: &Diff, terminal: Terminal, out: &mut dyn Write) -> io::Result<()> {
@@ -205,11 +203,7 @@ fn heading(diff: &Diff) -> String {
         };
         format!("{}{cut}", run.run_id)
     };
-    let clusters = if diff.old.cluster_name == diff.new.cluster_name {
-        diff.new.cluster_name.clone()
-    } else {
-        format!("{} and {}", diff.old.cluster_name, diff.new.cluster_name)
-    };
+    let clusters = diff.clusters();
     format!("{clusters}: {} → {}", side(&diff.old), side(&diff.new))
 }
 
@@ -266,9 +260,8 @@ pub(crate) fn sides(change: &Change) -> (Vec<String>, Vec<String>) {
     let line = |image: &DiffImage| {
         let mut line = image.image.clone();
         if let Some(digest) = image.manifest_digest.filter(|_| with_digest) {
-            let digest = digest.to_string();
             line.push('@');
-            line.push_str(&digest[..SHORT_DIGEST]);
+            line.push_str(&digest.short());
         }
         let status = image.eol_status.map(|status| status.to_string());
         let status = status.filter(|status| status != "supported" && status != "unknown");
@@ -290,11 +283,8 @@ pub(crate) fn sides(change: &Change) -> (Vec<String>, Vec<String>) {
 }
 
 fn distribution(image: &DiffImage) -> Option<String> {
-    match (&image.distro_id, &image.distro_version, &image.distro_name) {
-        (Some(id), Some(version), _) => Some(format!("{id} {version}")),
-        (Some(id), None, _) => Some(id.clone()),
-        (None, _, name) => name.clone(),
-    }
+    let [id, version, name] = [&image.distro_id, &image.distro_version, &image.distro_name];
+    system_name(id.as_deref(), version.as_deref(), name.as_deref())
 }
 
 fn not_known(image: &DiffImage) -> Option<String> {

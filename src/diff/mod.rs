@@ -169,3 +169,15 @@ pub struct Diff {
     /// Sorted by namespace, workload kind and name, container type, container.
     pub changes: Vec<Change>,
 }
+
+impl Diff {
+    /// The cluster, or both: `prod and staging`.
+    pub fn clusters(&self) -> String {
+        let (old, new) = (&self.old.cluster_name, &self.new.cluster_name);
+        if old == new {
+            new.clone()
+        } else {
+            format!("{old} and {new}")
+        }
+    }
+}

@@ -64,14 +64,22 @@ pub async fn runs_with(
     cluster: Option<&ClusterName>,
     format: Format,
 ) -> Result<Vec<RunKey>, StoreError> {
-    let folder = cluster.map_or_else(|| format.folder(), |cluster| format.folder_of(cluster));
-    let keys = store.list(&folder).await?;
-    let mut runs: Vec<_> = keys
-        .iter()
-        .filter_map(|key| RunKey::from_key(key, format))
-        .collect();
+    let files = files(store, cluster, format).await?;
+    let mut runs: Vec<_> = files.into_iter().map(|(run, _)| run).collect();
     runs.sort();
     Ok(runs)
+}
+
+/// The files of a format, of committed runs or not, by run and key; what is none of ours is left out.
+pub async fn files(
+    store: &dyn Store,
+    cluster: Option<&ClusterName>,
+    format: Format,
+) -> Result<Vec<(RunKey, String)>, StoreError> {
+    let folder = cluster.map_or_else(|| format.folder(), |cluster| format.folder_of(cluster));
+    let keys = store.list(&folder).await?.into_iter();
+    let files = keys.filter_map(|key| Some((RunKey::from_key(&key, format)?, key)));
+    Ok(files.collect())
 }
 
 /// The runs of the one cluster that is meant, oldest first: of the named one, or of the only one.

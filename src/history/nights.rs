@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{Days, NaiveDate};
 
 use super::{HistoryError, manifests, runs};
-use crate::report::{Manifest, Night, Scope};
+use crate::report::{Counts, Manifest, Night, Scope};
 use crate::storage::{RunKey, Store};
 
 /// Days that a page or workbook shows.
@@ -27,12 +27,13 @@ pub fn last_of_each_day(
         .collect()
 }
 
-/// What was counted in the 30 days before a run and of its scope, oldest first. Its own day is left
-/// to it.
+/// What was counted in the 30 days that end with a run, of its scope, oldest first. Its own day is its
+/// own, whatever other runs it has: `counts`.
 pub async fn nights(
     store: &dyn Store,
     key: &RunKey,
     scope: &Scope,
+    counts: Counts,
 ) -> Result<Vec<Night>, HistoryError> {
     let day = key.run.date();
     let since = day.checked_sub_days(Days::new(DAYS - 1)).unwrap_or(day);
@@ -43,5 +44,6 @@ pub async fn nights(
         date,
         counts: manifest.counts,
     });
-    Ok(nights.collect())
+    let own = Night { date: day, counts };
+    Ok(nights.chain([own]).collect())
 }

@@ -37,6 +37,13 @@ impl Digest {
         hex::encode(self.0)
     }
 
+    /// Algorithm and 12 digits, which people compare: `sha256:0123456789ab`.
+    pub fn short(&self) -> String {
+        let mut text = self.to_string();
+        text.truncate("sha256:".len() + 12);
+        text
+    }
+
     /// The first byte: as good as random, and the same every night.
     pub fn leading_byte(&self) -> u8 {
         self.0[0]

@@ -95,6 +95,15 @@ pub enum Identification {
     TooLarge(String),
 }
 
+/// A distribution and its version, as people say it; its name where there is no ID.
+pub fn system_name(id: Option<&str>, version: Option<&str>, name: Option<&str>) -> Option<String> {
+    match (id, version) {
+        (Some(id), Some(version)) => Some(format!("{id} {version}")),
+        (Some(id), None) => Some(id.into()),
+        (None, _) => name.map(Into::into),
+    }
+}
+
 /// Identifies what the layers in the view make.
 pub fn identify(view: &RootView) -> Identification {
     match find(view) {

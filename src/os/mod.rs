@@ -58,7 +58,7 @@ mod tree_tests;
 #[cfg(test)]
 mod unpacking_tests;
 
-pub use distro::{Distribution, Identification, RULES_VERSION, Rule, identify};
+pub use distro::{Distribution, Identification, RULES_VERSION, Rule, identify, system_name};
 pub use eol::{EOL_LICENSE, Ending, EolError, EolTable, Release};
 pub use eol_map::{EndOfLife, EolStatus, EolSubject, distro_ids};
 pub use finding::{Entry, LayerFinding, ScanRequest};

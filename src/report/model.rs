@@ -1,6 +1,6 @@
 //! What a report holds. The field names are those of the JSON report and of the CSV columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
@@ -283,6 +283,20 @@ pub struct ImageRecord {
     pub last_seen: Option<DateTime<Utc>>,
 }
 
+impl ImageRecord {
+    /// `registry/repository:tag`, or with a shortened digest; raw, and `None` where the reference could
+    /// not be read.
+    pub fn short_name(&self) -> Option<String> {
+        let (registry, repository) = (self.registry.as_deref()?, self.repository.as_deref()?);
+        let end = match (&self.tag, &self.digest) {
+            (Some(tag), _) => format!(":{tag}"),
+            (None, Some(digest)) => format!("@{}", digest.short()),
+            (None, None) => String::new(),
+        };
+        Some(format!("{registry}/{repository}{end}"))
+    }
+}
+
 /// What one layer says about the distribution, read to its end and verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayerRecord {
@@ -343,6 +357,14 @@ pub struct Report {
     pub layers: Vec<LayerRecord>,
     /// Containers, sorted.
     pub containers: Vec<ContainerRow>,
+}
+
+impl Report {
+    /// How many distinct pods its rows are of.
+    pub fn pod_count(&self) -> usize {
+        let pods = self.containers.iter().map(|row| (&row.namespace, &row.pod));
+        pods.collect::<HashSet<_>>().len()
+    }
 }
 
 /// The shape of the JSON report, for its schema; reports are written and read as streams.

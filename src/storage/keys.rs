@@ -212,6 +212,11 @@ impl Format {
         matches!(self, Self::Parquet | Self::ParquetImages | Self::Xlsx)
     }
 
+    /// Whether it shows the nights before, too.
+    pub fn shows_nights(self) -> bool {
+        self == Self::Html
+    }
+
     /// Whether it is written compressed where that is asked for.
     pub fn is_compressible(self) -> bool {
         matches!(

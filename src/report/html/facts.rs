@@ -2,13 +2,14 @@
 //!
 //! One pass over the containers. Pods that are over count nowhere here, as in [`Counts`].
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
 
 use super::support::Support;
 use super::words;
+use crate::os::system_name;
 use crate::report::{Counts, ErrorKind, ImageRecord, InspectionStatus, Report};
 
 /// Containers by support.
@@ -82,7 +83,6 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) fn of(report: &'a Report) -> Self {
-        let mut pods = HashSet::new();
         let mut running = vec![0_usize; report.images.len()];
         // Once an image: a workload of its own may be every pod.
         let systems = report
@@ -94,7 +94,6 @@ impl<'a> Facts<'a> {
         let mut findings = BTreeMap::new();
         let mut reasons = BTreeMap::<_, Reason<'a>>::new();
         for container in &report.containers {
-            pods.insert((&*container.namespace, &*container.pod));
             let image = report.images.get(container.image_index);
             let (Some(image), false) = (image, container.is_over()) else {
                 continue;
@@ -155,7 +154,7 @@ impl<'a> Facts<'a> {
         let mut reasons: Vec<_> = reasons.into_values().collect();
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.images.len()));
         Self {
-            counts: Counts::of(report, pods.len()),
+            counts: Counts::of(report, report.pod_count()),
             support,
             systems: by_system,
             namespaces,
@@ -205,9 +204,10 @@ pub(super) fn system(image: &ImageRecord) -> Option<String> {
         let release = image.distro_release.as_deref().filter(|_| is_windows);
         return release.map(words::text);
     };
-    words::system(
+    let name = system_name(
         distribution.id.as_deref(),
         distribution.version.as_deref(),
         distribution.name.as_deref(),
-    )
+    );
+    name.as_deref().map(words::text)
 }

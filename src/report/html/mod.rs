@@ -29,7 +29,7 @@ use self::facts::{Facts, Finding, Reason};
 use self::figures::Figure;
 use self::support::Support;
 use self::table::{MAX_ROWS, Shown, Table};
-use super::{Header, ImageRecord, InspectionStatus, Report, Surroundings, format_time};
+use super::{Header, InspectionStatus, Report, Surroundings, format_time};
 use crate::diff::{ChangeKind, Diff, DiffRun};
 
 const STYLE: &str = include_str!("page.css");
@@ -102,15 +102,7 @@ pub fn report_page(report: &Report, surroundings: &Surroundings<'_>) -> Result<S
 /// [`HtmlError`]; no diff that can be read leads to one.
 pub fn diff_page(diff: &Diff) -> Result<String, HtmlError> {
     let table = changes::table(diff);
-    let clusters = if diff.old.cluster_name == diff.new.cluster_name {
-        words::text(&diff.new.cluster_name)
-    } else {
-        format!(
-            "{} and {}",
-            words::text(&diff.old.cluster_name),
-            words::text(&diff.new.cluster_name)
-        )
-    };
+    let clusters = words::text(&diff.clusters());
     let left = diff.changes.len() - table.count;
     let note = (left > 0).then(|| {
         format!(
@@ -507,7 +499,9 @@ fn reason(reason: &Reason<'_>) -> ReasonView {
         namespaces.push(words::counted(others, "other namespace"));
     }
     let examples = reason.images.iter().take(EXAMPLES);
-    let examples: Vec<_> = examples.filter_map(|image| image_name(image)).collect();
+    let examples: Vec<_> = examples
+        .filter_map(|image| Some(words::text(&image.short_name()?)))
+        .collect();
     ReasonView {
         class: match reason.status {
             InspectionStatus::Ok => "supported",
@@ -526,16 +520,6 @@ fn reason(reason: &Reason<'_>) -> ReasonView {
         left: reason.images.len() - examples.len(),
         examples,
     }
-}
-
-fn image_name(image: &ImageRecord) -> Option<String> {
-    let (registry, repository) = (image.registry.as_deref()?, image.repository.as_deref()?);
-    let end = match (&image.tag, &image.digest) {
-        (Some(tag), _) => format!(":{tag}"),
-        (None, Some(digest)) => format!("@{}", words::short_digest(digest)),
-        (None, None) => String::new(),
-    };
-    Some(words::text(&format!("{registry}/{repository}{end}")))
 }
 
 fn table_note(rows: Rows, report: &Report, table: &Table) -> Option<String> {

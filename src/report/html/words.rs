@@ -2,13 +2,10 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::image::Digest;
 use crate::report::{ErrorKind, InspectionStatus, plain};
 
 /// Characters of a text of others that the page shows; the CSV and the JSON have all of it.
 const MAX_TEXT: usize = 300;
-/// Hexadecimal digits of a digest that people compare.
-const SHORT_DIGEST: usize = "sha256:".len() + 12;
 
 /// A text of others: no control characters, and not endless. The template engine escapes it.
 pub(super) fn text(text: &str) -> String {
@@ -71,13 +68,6 @@ pub(super) fn moment(time: DateTime<Utc>) -> String {
     time.format("%A %-d %B %Y, %H:%M UTC").to_string()
 }
 
-/// `sha256:0123456789ab`
-pub(super) fn short_digest(digest: &Digest) -> String {
-    let mut text = digest.to_string();
-    text.truncate(SHORT_DIGEST);
-    text
-}
-
 /// `rate limited`
 pub(super) fn error(kind: ErrorKind) -> String {
     kind.name().replace('_', " ")
@@ -97,19 +87,6 @@ pub(super) fn listed(parts: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-/// A distribution and its version; its name where there is no ID.
-pub(super) fn system(
-    id: Option<&str>,
-    version: Option<&str>,
-    name: Option<&str>,
-) -> Option<String> {
-    match (id, version) {
-        (Some(id), Some(version)) => Some(text(&format!("{id} {version}"))),
-        (Some(id), None) => Some(text(id)),
-        (None, _) => name.map(text),
     }
 }
 

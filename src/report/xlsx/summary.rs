@@ -103,7 +103,7 @@ pub(super) fn write(
     sheet.set_row_height(0, 30)?;
     sheet.write_string_with_format(0, 0, plain(&title), &styles.title)?;
     let mut next = 2;
-    for (label, value) in facts(report, changes, tally.pods) {
+    for (label, value) in facts(report, changes) {
         sheet.write_string_with_format(next, 0, label, &styles.label)?;
         let length = value.to_string().chars().count();
         let lines = length.div_ceil(FACT_CHARACTERS);
@@ -163,12 +163,9 @@ pub(super) fn write(
 }
 
 /// What the run was, in words.
-fn facts<'a>(
-    report: &'a Report,
-    changes: Option<&Diff>,
-    pods: usize,
-) -> Vec<(&'static str, Value<'a>)> {
+fn facts<'a>(report: &'a Report, changes: Option<&Diff>) -> Vec<(&'static str, Value<'a>)> {
     let header = &report.header;
+    let pods = report.pod_count();
     let counts = Counts::of(report, pods);
     let text = |text: String| Value::Text(text.into());
     let over = match counts.not_running {

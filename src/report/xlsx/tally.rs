@@ -128,15 +128,12 @@ pub(super) struct Tally<'a> {
     pub(super) systems: BTreeMap<System<'a>, Count<'a>>,
     pub(super) namespaces: BTreeMap<&'a str, (Count<'a>, BTreeMap<Standing, u64>)>,
     pub(super) namespace_systems: BTreeMap<&'a str, BTreeMap<System<'a>, Count<'a>>>,
-    pub(super) pods: usize,
 }
 
 impl<'a> Tally<'a> {
     pub(super) fn of(report: &'a Report) -> Self {
         let mut tally = Self::default();
-        let mut pods = HashSet::new();
         for row in &report.containers {
-            pods.insert((&*row.namespace, &*row.pod));
             let Some(image) = report.images.get(row.image_index) else {
                 continue;
             };
@@ -152,7 +149,6 @@ impl<'a> Tally<'a> {
             let systems = tally.namespace_systems.entry(&row.namespace).or_default();
             systems.entry(system).or_default().add(row, image);
         }
-        tally.pods = pods.len();
         tally
     }
 }
