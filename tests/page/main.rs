@@ -18,6 +18,7 @@ mod reports;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use harness::{Result, get, program, root, succeed, tool};
 use image_census::report::Surroundings;
@@ -54,8 +55,12 @@ impl Site {
     }
 }
 
+/// One browser at a time: several would take each other's time, and spoil the figures.
+static BROWSER: Mutex<()> = Mutex::new(());
+
 /// Runs a script of this folder with Chromium; what it printed.
 fn browse(script: &str, arguments: &[&Path]) -> Result<String> {
+    let _alone = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut node = Command::new("node");
     node.arg(root().join("tests/page").join(script));
     node.args(arguments);
