@@ -1,0 +1,11 @@
+//! Faults and attacks, counted: each scenario is done over many times against real servers, and says how
+//! often something was lost, half visible or leaked, which must be never.
+//!
+//! `cargo test` runs a short form; `scripts/chaos` the whole, and writes the table of docs/reliability.md.
+
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod tally;
