@@ -72,6 +72,10 @@ pub(crate) fn program() -> Command {
             command.env_remove(name);
         }
     }
+    // A whole suite by the other engine: `TEST_ENGINE=native cargo test --test faults`.
+    if let Some(engine) = std::env::var_os("TEST_ENGINE") {
+        command.env("IMAGE_CENSUS_ENGINE", engine);
+    }
     command.stdin(Stdio::null());
     command
 }
