@@ -19,7 +19,7 @@ use fixtures::{distributions, manifests};
 use harness::bad_registry::{BadRegistry, Fault, PING, blob_path, manifest_path};
 use harness::registry::Registry;
 use harness::running::{Ended, Running, assert_no_process_with, processes_with, until};
-use harness::{Result, Row, crane, files_below, rows, snapshot_of, snapshot_with};
+use harness::{Result, Row, crane, files_below, is_native, rows, snapshot_of, snapshot_with};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -409,12 +409,16 @@ fn broken(table: &mut Table) {
             Fault::Reset,
             ("partial", "network", "broke off"),
         ),
-        // crane 0.22.1 panics on it.
+        // crane 0.22.1 panics on it; the native engine does not look at it.
         (
             "warning-without-text",
             Manifest,
             Fault::Header("Warning: 299 - nope"),
-            ("failed", "internal", "crane manifest"),
+            if is_native() {
+                OK
+            } else {
+                ("failed", "internal", "crane manifest")
+            },
         ),
         // Enough for a terminal, a log and a page, if it were repeated.
         (
@@ -821,7 +825,7 @@ fn concurrency_is_the_number_of_cranes_at_once() -> Result {
         Ok(())
     })?;
     assert!(ended.status.success(), "{}", ended.stderr);
-    assert_eq!(most, 3);
+    assert_eq!(most, if is_native() { 0 } else { 3 });
     // Nine in threes: three time limits one after the other.
     assert!(ended.took >= Duration::from_secs(6), "{:?}", ended.took);
     assert_no_process_with(&table.registry.address)
@@ -904,6 +908,9 @@ fn a_second_signal_ends_the_program_at_once_and_leaves_no_process() -> Result {
 
 #[test]
 fn a_helper_that_outlives_crane_holds_nothing_up() -> Result {
+    if is_native() {
+        return Ok(());
+    }
     let mut table = Table::new()?;
     let fault = Fault::status(403, "");
     let expected = ("failed", "denied", "let them pull it");

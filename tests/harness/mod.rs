@@ -62,6 +62,11 @@ pub(crate) fn crane() -> Result<PathBuf> {
     tool("bin/crane")
 }
 
+/// Whether a whole suite runs by the native engine: `TEST_ENGINE=native cargo test --test faults`.
+pub(crate) fn is_native() -> bool {
+    std::env::var_os("TEST_ENGINE").is_some_and(|engine| engine == "native")
+}
+
 /// image-census, without the settings of whoever runs the tests.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
@@ -72,9 +77,8 @@ pub(crate) fn program() -> Command {
             command.env_remove(name);
         }
     }
-    // A whole suite by the other engine: `TEST_ENGINE=native cargo test --test faults`.
-    if let Some(engine) = std::env::var_os("TEST_ENGINE") {
-        command.env("IMAGE_CENSUS_ENGINE", engine);
+    if is_native() {
+        command.env("IMAGE_CENSUS_ENGINE", "native");
     }
     command.stdin(Stdio::null());
     command

@@ -488,7 +488,7 @@ impl Session {
 /// Whether crane would try without TLS by the registry's name alone.
 fn may_be_plain(name: &str, host: &HostPort) -> bool {
     let is_private = |address| matches!(address, std::net::IpAddr::V4(ip) if ip.is_private());
-    host.is_past_proxies()
+    name.starts_with("localhost:")
         || host.host.ends_with(".localhost")
         || host.host.ends_with(".local")
         || host.address().is_some_and(is_private)
