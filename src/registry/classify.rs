@@ -42,12 +42,16 @@ const SHAPES: &[(&str, ErrorKind)] = &[
     // What registries answer with a 500 or 503.
     ("UNKNOWN: ", ErrorKind::Network),
     ("UNAVAILABLE", ErrorKind::Network),
+    (CIRCLES, ErrorKind::Invalid),
     ("panic: ", ErrorKind::Internal),
     (TOKEN_IN_CLEAR, ErrorKind::Policy),
     (INNER[0], ErrorKind::Policy),
     (INNER[1], ErrorKind::Policy),
     (INNER[2], ErrorKind::Policy),
 ];
+
+/// What crane says where a ping is sent round: there it stops by itself.
+const CIRCLES: &str = "stopped after 10 redirects";
 
 /// What crane says where a registry with TLS wants a token to be asked for without.
 const TOKEN_IN_CLEAR: &str = "realm scheme ";
@@ -76,6 +80,9 @@ pub fn classify(registry: &str, stderr: &str) -> InspectError {
     }
     if INNER.contains(&shape) {
         return leads_inside(registry);
+    }
+    if shape == CIRCLES {
+        return refused(registry, &Verdict::Endless, false);
     }
     of_kind(kind, registry)
 }

@@ -122,7 +122,7 @@ async fn pass_on(
     let Plain { stream, is_proxied } = shared.way.open_plain(&visit.pass, &host).await?;
     if !is_proxied {
         *request.uri_mut() = origin_form(&uri).ok_or_else(unreachable)?;
-    } else if let Some(credential) = shared.way.proxy_credential(&host) {
+    } else if let Some(Some(credential)) = shared.way.proxy_in_clear(&host) {
         let headers = request.headers_mut();
         headers.insert(PROXY_AUTHORIZATION, credential);
     }

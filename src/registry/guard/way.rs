@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use http::HeaderValue;
+use hyper_util::client::proxy::matcher::Intercept;
 
 use super::host_port::HostPort;
 use super::policy::{Pass, Rules, check_addresses, check_name};
@@ -49,7 +50,7 @@ impl Way {
         let unreachable = |_| Verdict::Unreachable(host.clone());
         check_name(&self.rules, pass, host, false).map_err(Verdict::Refused)?;
         // A company's proxy resolves the name itself; it is outside, and reaches nothing of ours.
-        if let Some(proxy) = self.upstream.proxy_for(host, false) {
+        if let Some(proxy) = self.proxy_for(host, false) {
             return self
                 .upstream
                 .tunnel(&proxy, host)
@@ -68,7 +69,7 @@ impl Way {
     ) -> Result<Plain, Verdict> {
         let unreachable = |_| Verdict::Unreachable(host.clone());
         check_name(&self.rules, pass, host, true).map_err(Verdict::Refused)?;
-        if let Some(proxy) = self.upstream.proxy_for(host, true) {
+        if let Some(proxy) = self.proxy_for(host, true) {
             let stream = self.upstream.to_proxy(&proxy).await;
             return Ok(Plain {
                 stream: stream.map_err(unreachable)?,
@@ -83,10 +84,21 @@ impl Way {
         })
     }
 
-    /// The credential of the proxy that passes on what is asked of a host in clear.
-    pub(in crate::registry) fn proxy_credential(&self, host: &HostPort) -> Option<HeaderValue> {
-        let proxy = self.upstream.proxy_for(host, true)?;
-        proxy.basic_auth().cloned()
+    /// Whether a proxy passes on what is asked of a host in clear, and its credential.
+    pub(in crate::registry) fn proxy_in_clear(
+        &self,
+        host: &HostPort,
+    ) -> Option<Option<HeaderValue>> {
+        let proxy = self.proxy_for(host, true)?;
+        Some(proxy.basic_auth().cloned())
+    }
+
+    /// No proxy leads to this machine.
+    fn proxy_for(&self, host: &HostPort, plain: bool) -> Option<Intercept> {
+        if host.is_past_proxies() {
+            return None;
+        }
+        self.upstream.proxy_for(host, plain)
     }
 
     /// A connection to a registry on this machine that was judged before, past every proxy.

@@ -110,6 +110,7 @@ impl Native {
             }
             (None, Ok(content)) => (Ok(content), Sign::Alive),
             (None, Err(failure)) => {
+                let failure = session.better(failure);
                 let (error, is_overload) = failure.explain(task.registry());
                 let sign = Sign::of(&error, is_overload);
                 (Err(error), sign)

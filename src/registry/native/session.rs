@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -83,6 +83,9 @@ struct Known {
     /// `https://registry/v2/`.
     base: Target,
     challenge: Option<Challenge>,
+    /// What was refused on the way to it: with TLS it led to where it may not. Whatever fails later, that
+    /// explains it.
+    refused: Option<Verdict>,
 }
 
 /// A token, and until when it may be used.
@@ -147,6 +150,13 @@ impl Session {
     /// Whether it is for this credential.
     pub(super) fn is_for(&self, credential: Option<&Arc<Credential>>) -> bool {
         self.credential.as_ref() == credential
+    }
+
+    /// What explains a failure better than what came last.
+    pub(super) fn better(&self, failure: Failure) -> Failure {
+        let known = self.known.known();
+        let refused = known.and_then(|known| known.refused.clone());
+        refused.map_or(failure, Failure::Verdict)
     }
 
     /// Asks for a path below a repository; an answer with success.
@@ -219,33 +229,40 @@ impl Session {
     async fn ping(&self, trail: &Trail) -> Result<Arc<Known>, Failure> {
         let with_tls = self.ping_by("https", trail);
         if !(self.pass.plain_http || may_be_plain(self.host(), &self.pass.registry)) {
-            return with_tls.await;
+            return with_tls.await.map(Arc::new);
         }
         let in_clear = self.ping_by("http", trail);
         let (mut with_tls, mut in_clear) = (Box::pin(with_tls), Box::pin(in_clear));
-        let first = match timeout(HEAD_START, &mut with_tls).await {
-            Ok(Ok(known)) => return Ok(known),
+        let mut first = match timeout(HEAD_START, &mut with_tls).await {
+            Ok(Ok(known)) => return Ok(Arc::new(known)),
             Ok(Err(failure)) => Some(failure),
             Err(_) => None,
         };
-        if let Some(failure) = first {
-            return in_clear
-                .await
-                .map_err(|second| Failure::of_both(failure, second));
-        }
-        tokio::select! {
-            first = &mut with_tls => match first {
-                Ok(known) => Ok(known),
-                Err(first) => in_clear.await.map_err(|second| Failure::of_both(first, second)),
-            },
-            second = &mut in_clear => match second {
-                Ok(known) => Ok(known),
-                Err(second) => with_tls.await.map_err(|first| Failure::of_both(first, second)),
+        let second = loop {
+            tokio::select! {
+                found = &mut with_tls, if first.is_none() => match found {
+                    Ok(known) => return Ok(Arc::new(known)),
+                    Err(failure) => first = Some(failure),
+                },
+                found = &mut in_clear => break found,
+            }
+        };
+        match (first, second) {
+            (first, Ok(mut known)) => {
+                if let Some(Failure::Verdict(verdict @ Verdict::Refused(_))) = first {
+                    known.refused = Some(verdict);
+                }
+                Ok(Arc::new(known))
+            }
+            (Some(first), Err(second)) => Err(Failure::of_both(first, second)),
+            (None, Err(second)) => match with_tls.await {
+                Ok(known) => Ok(Arc::new(known)),
+                Err(first) => Err(Failure::of_both(first, second)),
             },
         }
     }
 
-    async fn ping_by(&self, scheme: &str, trail: &Trail) -> Result<Arc<Known>, Failure> {
+    async fn ping_by(&self, scheme: &str, trail: &Trail) -> Result<Known, Failure> {
         let base = Target::parse(&format!("{scheme}://{}/v2/", self.host()));
         let base = base.ok_or_else(Failure::malformed)?;
         let answered = self.follow(&Method::GET, &base, Purpose::Ping, None, None, trail);
@@ -257,7 +274,11 @@ impl Session {
         };
         // So that the connection serves again.
         let _ = read_small(response.into_body(), MAX_ERROR_BYTES).await;
-        Ok(Arc::new(Known { base, challenge }))
+        Ok(Known {
+            base,
+            challenge,
+            refused: None,
+        })
     }
 
     /// The registry as URLs name it.
@@ -458,10 +479,11 @@ impl Session {
         body: Bytes,
     ) -> Result<Response<Incoming>, Failure> {
         if target.plain
-            && let Some(credential) = self.way.proxy_credential(&target.host)
-            && !target.host.is_past_proxies()
+            && let Some(credential) = self.way.proxy_in_clear(&target.host)
         {
-            headers.insert(PROXY_AUTHORIZATION, credential);
+            // One request a connection: not every proxy looks at a second one.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            headers.extend(credential.map(|credential| (PROXY_AUTHORIZATION, credential)));
         }
         let (mut waits, mut may_be_old) = (WAITS.into_iter(), true);
         loop {

@@ -42,6 +42,14 @@ impl<T: Clone> Single<T> {
         };
         found
     }
+
+    /// What is there; nothing while somebody asks.
+    pub(super) fn known(&self) -> Option<T> {
+        match &*self.0.try_lock().ok()? {
+            State::Is(value) => Some(value.clone()),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -182,7 +182,10 @@ fn is_below_one_label(error: &rustls::Error, name: &ServerName<'_>) -> bool {
         return false;
     };
     let wildcard = format!("DnsName(\"*.{domain}\")");
-    !domain.contains('.') && presented.iter().any(|name| name.eq_ignore_ascii_case(&wildcard))
+    !domain.contains('.')
+        && presented
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(&wildcard))
 }
 
 /// Trusts anybody who has the certificate's key: `insecure`.
