@@ -233,7 +233,7 @@ pub struct EngineArgs {
         default_value = "crane"
     )]
     pub engine: EngineName,
-    /// The crane program
+    /// The crane program; the native engine does without
     #[arg(
         long,
         env = "IMAGE_CENSUS_CRANE",
@@ -278,7 +278,7 @@ pub struct RegistryArgs {
         value_delimiter = ','
     )]
     pub deny_registry: Vec<RegistryPattern>,
-    /// Let crane reach this host and port whatever its name and address, also without TLS; may be given more than once
+    /// Let this host and port be reached whatever its name and address, also without TLS; may be given more than once
     #[arg(
         long,
         env = "IMAGE_CENSUS_ALLOW_HOST",

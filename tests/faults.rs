@@ -24,6 +24,7 @@ use fixtures::indexes::{Artifact, ImageIndex, nested};
 use fixtures::pods::{Container, Pod, Workload};
 use harness::bad_registry::{BadRegistry, Fault};
 use harness::docker_registry::{DockerRegistry, docker_config, password};
+use harness::engines::expect_same_rows;
 use harness::running::{Ended, Memory, Running, assert_no_process_with};
 use harness::tls::{Certificate, Front};
 use harness::{Result, is_native, rows};
@@ -113,7 +114,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Runs it as in a cluster; how it ended, and its memory.
+    /// Runs it as in a cluster; how it ended, and its memory. The native engine finds the same.
     fn run(&self) -> Result<(Ended, Memory)> {
         let authorities = self.site.folder.path().join("authorities.pem");
         fs::write(&authorities, &self.certificates)?;
@@ -126,6 +127,7 @@ impl Faults {
         let (ended, memory) = Running::start(&mut command)?.wait_and_measure_all(BOUND)?;
         assert!(ended.status.success(), "{}", ended.stderr);
         assert_no_process_with(&self.address)?;
+        expect_same_rows(&command, &self.site.store())?;
         Ok((ended, memory))
     }
 

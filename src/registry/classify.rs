@@ -374,6 +374,11 @@ mod tests {
                 ErrorKind::Tls,
             ),
             (
+                "a ping that is sent round",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": stopped after 10 redirects",
+                ErrorKind::Invalid,
+            ),
+            (
                 "HTTP for HTTPS",
                 "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client",
                 ErrorKind::Tls,

@@ -14,6 +14,7 @@ pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod control_plane;
 pub(crate) mod docker_registry;
+pub(crate) mod engines;
 pub(crate) mod helm;
 pub(crate) mod hostile;
 pub(crate) mod identity;

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::json;
 
 use crate::harness::bad_registry::{BadRegistry, Fault, PING};
+use crate::harness::engines::expect_same_rows;
 use crate::harness::{Result, is_native};
 use crate::outside::Outside;
 use crate::secrets::{auth, secret, secrets_in};
@@ -161,7 +162,9 @@ fn a_credential_goes_to_its_registry_and_nowhere_else() -> Result {
         ("failed", "invalid", "correct the pod's image"),
     );
 
-    let ended = run(&mut outside.command()?)?;
+    let mut command = outside.command()?;
+    let ended = run(&mut command)?;
+    expect_same_rows(&command, &outside.site.store())?;
     outside.expect_no_leak(&ended)
 }
 
@@ -262,6 +265,7 @@ fn what_lies_around_is_used_for_nothing() -> Result {
         .env("AWS_SECRET_ACCESS_KEY", secret("environment"))
         .env("IMAGE_CENSUS_SIGNING_KEY_OF_NOBODY", secret("environment"));
     let ended = run(&mut command)?;
+    expect_same_rows(&command, &outside.site.store())?;
     outside.expect_no_leak(&ended)?;
     let environment = String::from_utf8_lossy(&fs::read(&notes)?).into_owned();
     let of_the_proxy: Vec<_> = secrets_in(&environment).into_iter().collect();
@@ -329,6 +333,7 @@ fn settings_of_one_registry_serve_no_other() -> Result {
     let mut command = outside.command()?;
     command.arg("--registries").arg(&settings);
     let ended = run(&mut command)?;
+    expect_same_rows(&command, &outside.site.store())?;
     for name in ["mirror", "other-mirror"] {
         assert!(
             !outside.of(name)?.heads().is_empty(),
