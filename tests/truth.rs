@@ -33,7 +33,10 @@ fn run(cases: &[Case], registry: &Registry, folder: &Path, arguments: &[&str]) -
     let mut command = snapshot_of(&pods, &store)?;
     command.arg("--nodes").arg(&nodes).args(arguments);
     succeed(command.args(["--snapshot-time", SNAPSHOT_TIME]))?;
-    expect_same_rows(&command, &store)?;
+    // Where it does not matter how often the registry is asked.
+    if arguments.contains(&"--layers") {
+        expect_same_rows(&command, &store)?;
+    }
     let place = |pod: &str| -> Result<usize> {
         let number = pod.strip_prefix("case-").ok_or("a pod of no case")?;
         Ok(number.parse()?)

@@ -22,6 +22,8 @@ pub(super) enum Failure {
     TlsThen(Verdict),
     /// A connection broke off.
     Broke,
+    /// What came is no HTTP.
+    Garbled,
     /// An answer that is no success.
     Answer { kind: ErrorKind, is_overload: bool },
     /// A token is to be had without TLS only.
@@ -62,7 +64,7 @@ impl Failure {
             if let Some(error) = error.downcast_ref::<hyper::Error>()
                 && (error.is_parse() || error.is_parse_status())
             {
-                found = Self::Unknown;
+                found = Self::Garbled;
             }
             // An io::Error that holds another one hides it from `source`.
             let inner = error
@@ -107,7 +109,7 @@ impl Failure {
             Self::Verdict(verdict) => refused(registry, verdict, false),
             Self::TlsThen(verdict) => refused(registry, verdict, true),
             Self::Tls | Self::NotTls => of_kind(ErrorKind::Tls, registry),
-            Self::Broke => of_kind(ErrorKind::Network, registry),
+            Self::Broke | Self::Garbled => of_kind(ErrorKind::Network, registry),
             Self::Answer {
                 kind: ErrorKind::Internal,
                 ..

@@ -37,8 +37,9 @@ const MAX_REDIRECTS: usize = 10;
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 /// Statuses for which crane does.
 const PASSING: [u16; 8] = [408, 429, 500, 502, 503, 504, 499, 522];
-/// How long crane waits for TLS before it also tries without, where that is allowed.
-const HEAD_START: Duration = Duration::from_millis(300);
+/// How long TLS is waited for before it is also tried without, where that is allowed. crane waits for 300
+/// ms, each time; here it is once, and a busy machine does not decide who is asked in clear.
+const HEAD_START: Duration = Duration::from_secs(2);
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 /// Bytes of a response's head, and of one read of its body.
