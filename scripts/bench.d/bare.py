@@ -47,35 +47,37 @@ def repository(path):
     return re.match(r"/v2/(.+)/(?:manifests|blobs)/", path)[1]
 
 
-def curl(sections, folder, environment, at_once=AT_ONCE):
+def curl(sections, folder, authority=None, at_once=AT_ONCE):
     """Runs curl over lines of settings for each URL; all must be answered well. Measured."""
     if not shutil.which("curl"):
         raise SystemExit("scripts/bench: curl is missing")
     config = folder / "curl"
-    common = 'http1.1\nfail\nsilent\nshow-error\nwrite-out = "%{http_code}\\n"\n'
+    common = 'http1.1\nfail\nsilent\nshow-error\nno-progress-meter\nnoproxy = "*"\nwrite-out = "%{http_code}\\n"\n'
+    if authority:
+        common += f'cacert = "{authority}"\n'
     config.write_text("next\n".join(common + section for section in sections))
     config.chmod(0o600)
     command = ["curl", "--config", config]
     if at_once > 1:
         command += ["--parallel", "--parallel-max", str(at_once)]
-    done = measured(command, env=environment)
+    done = measured(command)
     answers = done.output.split()
     if len(answers) != len(sections) or set(answers) != {b"200"}:
         raise SystemExit(f"scripts/bench: curl got {len(answers)} of {len(sections)} answers, {set(answers)}")
     return done
 
 
-def gets(base, paths, folder, environment=None, tokens=None):
+def gets(base, paths, folder, authority=None, tokens=None):
     """Gets all of them."""
 
     def section(path):
         text = f'url = "{base}{path}"\noutput = "/dev/null"\nheader = "Accept: {ACCEPT}"\n'
         return text + (f'header = "Authorization: Bearer {tokens[repository(path)]}"\n' if tokens else "")
 
-    return curl([section(path) for path in paths], folder, environment or os.environ)
+    return curl([section(path) for path in paths], folder, authority)
 
 
-def get_tokens(realm, paths, folder, environment):
+def get_tokens(realm, paths, folder, authority):
     """A token for each repository; how long that took."""
     names = sorted({repository(path) for path in paths})
     place = folder / "tokens"
@@ -85,7 +87,7 @@ def get_tokens(realm, paths, folder, environment):
         url = f"{realm}?service=registry&scope=repository:{name}:pull"
         return f'url = "{url}"\noutput = "{place / str(number)}"\n'
 
-    done = curl([section(number, name) for number, name in enumerate(names)], folder, environment)
+    done = curl([section(number, name) for number, name in enumerate(names)], folder, authority)
     tokens = {name: json.loads((place / str(number)).read_text())["token"] for number, name in enumerate(names)}
     shutil.rmtree(place)
     return tokens, done
@@ -100,7 +102,7 @@ def put(endpoint, files, folder):
         signing += f'aws-sigv4 = "aws:amz:us-east-1:s3"\nuser = "{":".join(KEYS.values())}"\n'
         return f'{signing}upload-file = "{file}"\nurl = "{endpoint}/{BUCKET}/bare/{number}"\noutput = "/dev/null"\n'
 
-    return curl([section(*item) for item in enumerate(files)], folder, os.environ, at_once=1)
+    return curl([section(*item) for item in enumerate(files)], folder, at_once=1)
 
 
 def write(files, folder):

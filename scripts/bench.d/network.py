@@ -17,7 +17,7 @@ def processes(bench, registry, pods, folder, engine):
     noted.write_text("")
     crane.write_text(f"#!/bin/sh\necho >>'{noted}'\nexec '{TOOLS / 'crane'}' \"$@\"\n")
     crane.chmod(0o755)
-    store = folder / f"noting-{engine}"
+    store = folder / f"noted-{engine}"
     bench.snapshot(store, "--pods", pods, *registry.allowed, engine=engine, crane=crane, env=registry.environment)
     return noted.stat().st_size
 
@@ -42,7 +42,7 @@ def one_distance(bench, folder, data, keys, images, milliseconds):
             arguments = [folder / engine, "--pods", pods, *registry.allowed]
             nights[engine] = counted(bench.snapshot, *arguments, engine=engine, env=registry.environment)
             contents = contents or bare.contents(registry.log, offset)
-        there = (folder, registry.environment)
+        there = (folder, registry.authority)
         (tokens, fetched), token_connections, _ = counted(bare.get_tokens, registry.realm, contents, *there)
         gets, connections, asked = counted(bare.gets, f"https://{registry.address}", contents, *there, tokens)
         starts = {engine: processes(bench, registry, pods, folder, engine) for engine in bench.engines}

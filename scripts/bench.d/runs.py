@@ -21,12 +21,17 @@ class Bench:
     def size(self, whole, quick):
         return quick if self.quick else whole
 
-    def snapshot(self, store, *arguments, engine="crane", crane=TOOLS / "crane", **options):
+    def command(self, store, *arguments, engine="crane", crane=TOOLS / "crane"):
         """A night, without the log. An image that could not be inspected ends all: the time would say nothing."""
         command = [self.program, "snapshot", "--store", store, "--cluster-name", "bench", "--crane", crane]
         if len(self.engines) > 1:
             command += ["--engine", engine]
-        return measured([*command, "--strict", "--log-level", "error", *arguments], **{"stdout": subprocess.DEVNULL} | options)
+        return [*command, "--strict", "--log-level", "error", *arguments]
+
+    def snapshot(self, store, *arguments, engine="crane", crane=TOOLS / "crane", **options):
+        """The same, measured."""
+        command = self.command(store, *arguments, engine=engine, crane=crane)
+        return measured(command, **{"stdout": subprocess.DEVNULL} | options)
 
 
 def engines(program):

@@ -117,7 +117,7 @@ class FarRegistry:
     """
 
     def __init__(self, registry, tokens, log, authority):
-        self.ways, self.log = (registry, tokens), log
+        self.ways, self.log, self.authority = (registry, tokens), log, authority
         self.address = f"registry.localhost:{registry.port}"
         self.realm = f"https://tokens.localhost:{tokens.port}/token"
         self.environment = os.environ | {"SSL_CERT_FILE": str(authority)}
