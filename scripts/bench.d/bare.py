@@ -30,8 +30,11 @@ def requests(log, offset=0):
         for line in lines:
             if line.startswith("{"):
                 about = json.loads(line)
-                if about["msg"] == "response completed":
-                    yield about["http.request.method"], about["http.request.uri"], about["http.response.status"]
+                # Whoever comes without a token is told of in other words.
+                refused = about["msg"].startswith("error authorizing")
+                if refused or about["msg"] == "response completed":
+                    status = 401 if refused else about["http.response.status"]
+                    yield about["http.request.method"], about["http.request.uri"], status
             elif asked := re.match(r"\S+ \S+ (GET|HEAD|POST|PUT|PATCH) (\S+)(?: (\d+))?", line):
                 yield asked[1], asked[2], int(asked[3] or 200)
 

@@ -57,7 +57,7 @@ class Goal:
     def row(self):
         sign = "≥" if self.least else "≤"
         unit = f" {self.unit}" if self.unit else ""
-        return [self.what, f"{number(self.figure)}{unit}", f"{sign} {self.bound:g}{unit}", "yes" if self.met else "**no**"]
+        return [self.what, f"{number(self.figure)}{unit}", f"{sign} {number(self.bound)}{unit}", "yes" if self.met else "**no**"]
 
 
 def middle(times, run):
@@ -74,6 +74,8 @@ def number(value):
     """Two digits that count, or all before the point."""
     if value is None or isinstance(value, str):
         return value or ""
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
