@@ -8,7 +8,7 @@ from runs import MIB, Goal, table
 
 PARTS = (1, 2, 4, 8)
 FURTHER = ["ndjson", "parquet", "xlsx", "html"]
-GET = ["table", "csv", "workloads", "json", "ndjson", "parquet", "parquet-images", "xlsx", "html", "diff", "manifest"]
+GET = ["table", "workloads", "json", "ndjson", "parquet", "parquet-images", "xlsx", "html", "diff", "manifest"]
 DIFF = ["table", "csv", "json", "markdown", "html"]
 
 
@@ -40,7 +40,7 @@ def one_size(bench, folder, log, pods):
     command("diff, nothing changed", "diff")
     command("trend", "trend")
     command("list", "list")
-    command("get", "get", "latest", "--format", "csv")
+    command("get --format csv", "get", "latest", "--format", "csv")
     return done, asked, size, night, command
 
 
@@ -93,13 +93,20 @@ def ratios(columns, name):
 
 
 def goals(columns, largest):
-    found = [
-        Goal(f"{name}, 8 times as much: time ÷ 8", ratios(columns, name)[0], 1.1) for name in columns[0][1]
-    ]  # fmt: skip
-    name, done = max(largest.items(), key=lambda item: item[1].peak)
+    grown = {name: ratios(columns, name) for name in columns[0][1]}
+    slowest = max(grown, key=lambda name: grown[name][0])
+    widest = max(grown, key=lambda name: grown[name][1])
+    peak = max(largest, key=lambda name: largest[name].peak)
     containers = columns[-1][0][0]
-    found.append(Goal(f"memory of the largest of all commands at {containers:,} containers ({name})", done.peak, 256, unit="MiB"))
-    return found
+    return [
+        # A tenth is noise.
+        Goal(f"at most linear: time for 8 times as much ÷ 8, the worst of all ({slowest})", grown[slowest][0], 1.1),
+        Goal(f"nearly flat: memory for 8 times as much, the worst of all ({widest})", grown[widest][1], 2, unit="times"),
+        Goal(
+            f"memory of any command at {containers:,} containers, the worst of all ({peak})",
+            largest[peak].peak, 256, unit="MiB",
+        ),
+    ]  # fmt: skip
 
 
 def lines(columns, largest):
@@ -116,7 +123,10 @@ def lines(columns, largest):
         time.append([name, asked[-1] / asked[0] / PARTS[-1] if asked[0] else None, *asked])
     written = [size for *_, size in columns]
     time.append(["MiB that a night writes", written[-1] / written[0] / PARTS[-1], *written])
-    every = [[f"`{name}`" if " --" in name else name, d.seconds, d.cpu, d.peak, "yes" if d.peak <= 256 else "**no**"] for name, d in largest.items()]
+    every = [
+        [f"`{name}`" if " --" in name else name, one.seconds, one.cpu, one.peak, "yes" if one.peak <= 256 else "**no**"]
+        for name, one in largest.items()
+    ]
     return [
         f"## How it grows: up to {containers // 2:,} pods, {containers:,} containers, {images:,} images",
         "",
