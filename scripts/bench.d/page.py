@@ -49,7 +49,7 @@ def text(facts, goals, sections):
         "",
         "## Goals",
         "",
-        *table(["goal", "figure", "goal", "met"], [goal.row() for goal in goals]),
+        *table(["what", "figure", "goal", "met"], [goal.row() for goal in goals]),
         "",
     ]
     return "\n".join(lines) + "\n" + "\n\n".join(sections)

@@ -55,9 +55,11 @@ class Goal:
         return self.figure >= self.bound if self.least else self.figure <= self.bound
 
     def row(self):
-        sign = "≥" if self.least else "≤"
+        sign = "≥ " if self.least else "≤ " if self.bound else ""
         unit = f" {self.unit}" if self.unit else ""
-        return [self.what, f"{number(self.figure)}{unit}", f"{sign} {number(self.bound)}{unit}", "yes" if self.met else "**no**"]
+        # A digit more than elsewhere, or what misses a bound by little would look like the bound.
+        figure = number(self.figure) if self.figure >= 100 else f"{self.figure:.3g}"
+        return [self.what, f"{figure}{unit}", f"{sign}{number(self.bound)}{unit}", "yes" if self.met else "**no**"]
 
 
 def middle(times, run):
