@@ -8,4 +8,10 @@ mod fixtures;
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../harness/night.rs"]
+mod night;
+
+mod killed;
+mod nights;
+mod s3_faults;
 mod tally;
