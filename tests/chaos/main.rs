@@ -11,7 +11,10 @@ mod harness;
 #[path = "../harness/night.rs"]
 mod night;
 
+mod disks;
 mod killed;
 mod nights;
 mod s3_faults;
+mod soak;
 mod tally;
+mod together;

@@ -94,7 +94,8 @@ impl Nights {
             let container = pod.containers[0].clone();
             pod.containers = (0..IDLE_CONTAINERS)
                 .map(|number| Container {
-                    name: format!("step-{number}"),
+                    name: format!("step-{number}-{}", "n".repeat(200)),
+                    image: format!("registry.example/{}job:1", "some-team/".repeat(20)),
                     ..container.clone()
                 })
                 .collect();
@@ -236,6 +237,13 @@ pub(crate) fn examine(store: &Store, earlier: &[String], tally: &mut Tally) -> R
     for run in earlier {
         if !committed.contains(run) {
             tally.wrong(Wrong::Lost, format!("{run} is gone"));
+        }
+    }
+    if let Ok(latest) = fs::read(root.join("latest/cluster=test.json")) {
+        let latest: Option<Value> = serde_json::from_slice(&latest).ok();
+        let run = latest.and_then(|latest| Some(latest["run_id"].as_str()?.to_owned()));
+        if run.is_none_or(|run| !committed.contains(&run)) {
+            tally.wrong(Wrong::HalfVisible, "latest names no committed run");
         }
     }
     for run in &committed {

@@ -18,7 +18,7 @@ use crate::tally::{Tally, Wrong, rounds};
 
 /// Rows of a night whose files go up in one piece, and in parts of 8 MiB.
 const FEW: usize = 50;
-const MANY: usize = 35_000;
+const MANY: usize = 12_000;
 /// Five attempts of 60 s each are the longest that one request takes.
 const LIMIT: Duration = Duration::from_secs(700);
 
@@ -55,6 +55,10 @@ const CASE: Case = Case {
     ignores_conditions: false,
     parts: is_of_parts,
 };
+
+/// The first and the last request of an upload in parts, for example.
+const BEGINNING: &str = "POST /census/k/csv/k?uploads HTTP/1.1";
+const COMPLETION: &str = "POST /census/k/csv/k?uploadId=1 HTTP/1.1";
 
 /// Requests of an upload in parts.
 fn is_of_parts(request: &str) -> bool {
@@ -249,10 +253,10 @@ fn strike_all(cases: &[Case], most: usize, lanes: usize) -> Result {
     let (mut random, seed) = Random::seeded()?;
     writeln!(std::io::stderr(), "S3 faults: CHAOS_SEED={seed}")?;
     let few = Kind::new(&server, FEW)?;
-    let many = match cases
-        .iter()
-        .any(|case| (case.parts)("POST /c/csv/k?uploadId=1"))
-    {
+    let is_whole = most == usize::MAX;
+    // The short form has one case for which there is nothing else.
+    let of_parts = |case: &Case| (case.parts)(COMPLETION) && (is_whole || !(case.parts)(BEGINNING));
+    let many = match cases.iter().any(of_parts) {
         true => Some(Kind::new(&server, MANY)?),
         false => None,
     };
@@ -260,23 +264,18 @@ fn strike_all(cases: &[Case], most: usize, lanes: usize) -> Result {
     let mut jobs = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         tallies.push(Mutex::new(Tally::new(case.scenario)));
-        let all_of_few =
-            (case.parts)("POST /c/csv/k?uploads") || !(case.parts)("POST /c/csv/k?uploadId=1");
-        let of_few = (1..=few.requests.len()).filter(|_| all_of_few);
-        let mut places: Vec<_> = of_few.map(|at| (&few, at)).collect();
-        let mut of_parts = Vec::new();
-        if let Some(many) = &many {
+        let only_parts = (case.parts)(COMPLETION) && !(case.parts)(BEGINNING);
+        let mut places = Vec::new();
+        if !only_parts {
+            places.extend((1..=few.requests.len()).map(|at| (&few, at)));
+        }
+        if let Some(many) = many.as_ref().filter(|_| of_parts(case)) {
             let struck = many.requests.iter().enumerate();
             let struck = struck.filter(|(_, request)| (case.parts)(request));
-            of_parts.extend(struck.map(|(at, _)| (many, at + 1)));
-            if of_parts.is_empty() && (case.parts)("POST /c/csv/k?uploadId=1") {
-                return Err(format!("no upload in parts: {:?}", many.requests).into());
-            }
+            places.extend(struck.map(|(at, _)| (many, at + 1)));
         }
-        if most == usize::MAX {
-            places.append(&mut of_parts);
-        } else if places.is_empty() || random.chance(30) && !of_parts.is_empty() {
-            places = of_parts;
+        if places.is_empty() {
+            return Err(format!("{}: no such request", case.scenario).into());
         }
         while places.len() > most {
             places.swap_remove(usize::try_from(random.below(u64::try_from(places.len())?))?);
