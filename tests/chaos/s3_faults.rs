@@ -411,7 +411,8 @@ fn strike(case: &Case, kind: &Kind, at: usize, lane: &Lane, tally: &mut Tally) -
             if new > 0 && !may_be_there {
                 tally.wrong(Wrong::HalfVisible, format!("{what}: visible: {said}"));
             }
-            let is_clear = said.contains("error: could not write s3://")
+            let is_clear = said.contains("error: could not ")
+                && said.contains(" s3://census/")
                 && says.iter().any(|words| said.contains(words));
             if ended.status.code() != Some(1) || !is_clear {
                 tally.wrong(Wrong::Lost, format!("{what}: {}: {said}", ended.status));
