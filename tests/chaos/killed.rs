@@ -97,7 +97,12 @@ fn strike(store: &Store, signal: Signal, scenario: &str, count: usize) -> Result
         let new = committed.len() - before.runs.len();
         *phases.entry(phase(store, &ended, new)?).or_default() += 1;
         if signal == Signal::TERM {
-            judge_end(store, &ended, &committed, new, &mut tally)?;
+            let cut_off = judge_end(store, &ended, &committed, new, &mut tally)?;
+            if cut_off {
+                *phases
+                    .entry("of these cut off, and committed so")
+                    .or_default() += 1;
+            }
         }
         let unfinished_now = unfinished(store)?;
         // One file is under way at a time; an uncompleted upload of the bucket stays in its server.
@@ -134,6 +139,11 @@ fn strike(store: &Store, signal: Signal, scenario: &str, count: usize) -> Result
             files = 0;
         }
     }
+    let is_cut_off = phases.keys().any(|phase| phase.contains("cut off"));
+    assert!(
+        signal != Signal::TERM || is_cut_off,
+        "SIGTERM ended no inspection: {phases:?}"
+    );
     let phases: Vec<_> = phases
         .iter()
         .map(|(phase, count)| format!("{count} {phase}"))
@@ -164,23 +174,25 @@ fn files_of_tonight(store: &Store) -> Result<bool> {
     Ok(files.iter().any(|file| file.contains("dt=2026-11-24")))
 }
 
-/// SIGTERM: from the listing on a report comes of it; before it, none.
+/// SIGTERM: from the listing on a report comes of it; before it, none. Whether it was cut off.
 fn judge_end(
     store: &Store,
     ended: &Ended,
     committed: &[String],
     new: usize,
     tally: &mut Tally,
-) -> Result {
+) -> Result<bool> {
     let said = last_line(&ended.stderr).to_owned();
     match ended.status.code() {
         Some(0) if new == 1 => {
             let run = committed.last().ok_or("no run")?;
             let manifest = crate::harness::runs::document(&store.root(), run, "manifest")?;
             let completeness = &manifest["completeness"];
-            if completeness["complete"] != true && completeness["reason"] != "signal" {
+            let is_cut_off = completeness["complete"] == false;
+            if is_cut_off && completeness["reason"] != "signal" {
                 tally.wrong(Wrong::HalfVisible, format!("{completeness}"));
             }
+            return Ok(is_cut_off);
         }
         // Before the program could ask for the signal, the system ends it.
         None if new == 0 && ended.stderr.is_empty() => {}
@@ -190,5 +202,5 @@ fn judge_end(
             tally.wrong(Wrong::Lost, what);
         }
     }
-    Ok(())
+    Ok(false)
 }
