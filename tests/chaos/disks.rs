@@ -51,7 +51,7 @@ impl Disk {
     }
 
     fn free(&self) -> Result<u64> {
-        let found = statvfs(&self.held.path())?;
+        let found = statvfs(self.held.path())?;
         Ok(found.f_bavail * found.f_frsize)
     }
 

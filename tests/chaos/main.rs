@@ -11,6 +11,7 @@ mod harness;
 #[path = "../harness/night.rs"]
 mod night;
 
+mod absent;
 mod disks;
 mod killed;
 mod nights;
