@@ -118,11 +118,11 @@ fn strike(store: &Store, signal: Signal, scenario: &str, count: usize) -> Result
         succeed(&mut next)?;
         let after = examine(store, &committed, &mut tally)?;
         let newest = after.last().ok_or("no run")?;
-        if after.len() != committed.len() + 1 || !is_complete(&store.root(), newest)? {
+        if after.len() != committed.len() + 1 || !is_complete(&store.root(), newest) {
             tally.wrong(Wrong::Lost, "the next night is missing or not complete");
         }
         let (known, all) = nights.asked_since(lines)?;
-        let was_whole = new == 1 && is_complete(&store.root(), &committed[committed.len() - 1])?;
+        let was_whole = new == 1 && is_complete(&store.root(), &committed[committed.len() - 1]);
         if !known.is_empty() || (was_whole && all > 0) {
             tally.wrong(
                 Wrong::Lost,

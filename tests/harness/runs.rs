@@ -63,8 +63,13 @@ pub(crate) fn document(root: &Path, run: &str, format: &str) -> Result<Value> {
 
 /// What of a committed run is not as its manifest says; nothing if it is whole.
 pub(crate) fn damage(root: &Path, run: &str) -> Result<Option<String>> {
-    let manifest = document(root, run, "manifest")?;
-    let files = manifest["files"].as_array().ok_or("no files")?;
+    let manifest = match document(root, run, "manifest") {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(Some(format!("the manifest of {run}: {error}"))),
+    };
+    let Some(files) = manifest["files"].as_array() else {
+        return Ok(Some(format!("the manifest of {run} names no files")));
+    };
     for name in ["csv", "workloads", "json"] {
         if !files.iter().any(|file| file["format"] == name) {
             return Ok(Some(format!("{run} has no {name}")));
