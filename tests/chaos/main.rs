@@ -8,4 +8,14 @@ mod fixtures;
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../harness/night.rs"]
+mod night;
+
+mod absent;
+mod disks;
+mod killed;
+mod nights;
+mod s3_faults;
+mod soak;
 mod tally;
+mod together;
