@@ -7,5 +7,10 @@
 mod fixtures;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../harness/hostile_images.rs"]
+mod hostile_images;
 
+mod api_restart;
+mod api_server;
+mod memory;
 mod tally;
