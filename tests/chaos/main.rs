@@ -12,5 +12,7 @@ mod hostile_images;
 
 mod api_restart;
 mod api_server;
+mod hostile_strings;
 mod memory;
+mod secrets;
 mod tally;

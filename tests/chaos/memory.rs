@@ -24,16 +24,18 @@ const LIMIT: u64 = 512 << 20;
 const BOUND: Duration = Duration::from_secs(840);
 
 #[test]
-fn a_hundred_hostile_images_fit_into_512_mib_with_all_crane_processes() -> Result {
+fn hostile_images_fit_into_512_mib_with_all_crane_processes() -> Result {
     let Some(group) = MemoryGroup::create(LIMIT)? else {
         return Ok(());
     };
     let registry = Registry::start()?;
     let mut images: Vec<(&str, Built, Answer)> = Vec::new();
-    let mut add = |name, image, answer| images.push((name, image, answer));
-    unpacking(&mut add);
-    // These take their time to make.
-    if rounds(0, 1) == 1 {
+    unpacking(&mut |name, image, answer| images.push((name, image, answer)));
+    if rounds(0, 1) == 0 {
+        // Four gigabytes of it are unpacked before it is left.
+        images.retain(|(name, ..)| *name != "10 GB that pack 150 times");
+    } else {
+        let mut add = |name, image, answer| images.push((name, image, answer));
         linking(&mut add);
         writing(&mut add);
         counting(&mut add);
