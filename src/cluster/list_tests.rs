@@ -223,6 +223,25 @@ async fn a_list_that_is_started_over_holds_nothing_of_its_first_start() {
     assert_eq!(asked.len(), 4);
 }
 
+/// Nodes that are missing would give their pods another platform.
+#[tokio::test]
+async fn a_list_of_nodes_that_expires_is_started_over_and_never_taken_as_it_is() {
+    let nodes = |token: &str| {
+        let list = serde_json::json!({
+            "kind": "NodeList", "metadata": {"continue": token},
+            "items": [{"metadata": {"name": "node-a"}}],
+        });
+        Act::Answer(200, None, list.to_string())
+    };
+    let acts = [nodes("old"), gone(""), nodes(""), running(&["p"], "")];
+    let (pods, asked) = snapshot(&acts, Scope::default()).await;
+    assert_eq!(pods, Ok(vec!["p".into()]));
+    assert_eq!(asked[2], "/api/v1/nodes?limit=500");
+    let (pods, asked) = snapshot(&[gone(""), gone(""), gone("")], Scope::default()).await;
+    assert!(pods.is_err_and(|error| error.starts_with("could not list nodes: the list expired")));
+    assert_eq!(asked.len(), 3);
+}
+
 #[tokio::test]
 async fn namespaces_are_listed_one_by_one_and_one_that_fails_ends_the_run() {
     let scope = Scope {
