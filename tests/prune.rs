@@ -6,31 +6,16 @@ mod harness;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use harness::random::Random;
 use harness::running::Running;
-use harness::runs::{self, CLUSTER, Tiny, document, run_ids, sha256};
+use harness::runs::{self, CLUSTER, Tiny, run_ids};
 use harness::store::Store;
 use harness::{Result, files_below, stderr};
 use rustix::process::Signal;
 use serde_json::Value;
-
-/// Numbers that look random and are the same each time (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % end
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// `--keep-last` … `--keep-yearly`.
 const RULES: [&str; 5] = ["last", "daily", "weekly", "monthly", "yearly"];
@@ -182,18 +167,11 @@ fn what_stays_of_500_random_histories_is_what_a_naive_computation_keeps() -> Res
     Ok(())
 }
 
-/// Every run that a list shows has all its files, as its manifest says.
+/// Every run that a list shows has all its files, as its manifest says; how many there are.
 fn expect_whole_runs(root: &Path) -> Result<usize> {
     let runs = run_ids(root)?;
     for run in &runs {
-        let manifest = document(root, run, "manifest")?;
-        let files = manifest["files"].as_array().ok_or("no files")?;
-        assert_eq!(files.len(), 3);
-        for file in files {
-            let key = file["key"].as_str().ok_or("no key")?;
-            let content = fs::read(root.join(key)).map_err(|error| format!("{key}: {error}"))?;
-            assert_eq!(file["sha256"], sha256(&content), "{key}");
-        }
+        assert_eq!(runs::damage(root, run)?, None);
     }
     Ok(runs.len())
 }
@@ -321,6 +299,67 @@ fn files_of_no_run_go_when_they_are_old_and_unknown_ones_stay() -> Result {
         store.print(&arguments)?;
         assert_eq!(files_below(&root)?, left);
     }
+    Ok(())
+}
+
+#[test]
+fn what_a_killed_run_had_begun_to_write_goes_when_it_is_old() -> Result {
+    let store = Store::folder()?;
+    let root = store.root();
+    let run = "20240101T020000Z-0001";
+    Tiny::new(run).write_with_files(&root)?;
+    let old = SystemTime::now() - Duration::from_secs(8 * 24 * 3_600);
+    let write = |key: String, is_old: bool| -> Result<String> {
+        let path = root.join(&key);
+        fs::create_dir_all(path.parent().ok_or("no folder")?)?;
+        let file = fs::File::create(&path)?;
+        if is_old {
+            file.set_modified(old)?;
+        }
+        Ok(key)
+    };
+    let folder = runs::key(run, "csv");
+    let (folder, _) = folder.rsplit_once('/').ok_or("no folder")?;
+    let other = folder.replace("test", "other");
+    let goes = [
+        write(format!("{folder}/.image-census-aB3.part"), true)?,
+        write(
+            format!(
+                "{}/.image-census-aB4.part",
+                folder.replace("csv", "manifest")
+            ),
+            true,
+        )?,
+        write("latest/.image-census-aB5.part".into(), true)?,
+    ];
+    let stays = [
+        write(format!("{folder}/.image-census-aB6.part"), false)?,
+        write(format!("{folder}/.hidden.part"), true)?,
+        write(format!("{folder}/.image-census-notes"), true)?,
+        write(format!("{other}/.image-census-aB7.part"), true)?,
+        write(".image-census-aB8.part".into(), true)?,
+    ];
+    let before = files_below(&root)?;
+    let arguments = [
+        "prune",
+        "--keep-last",
+        "1",
+        "--cluster",
+        "test",
+        "--format",
+        "json",
+    ];
+    let shown = store.json(&[&arguments[..], &["--dry-run"]].concat())?;
+    assert_eq!(files_below(&root)?, before, "a dry run removes nothing");
+    let done = store.json(&arguments)?;
+    assert_eq!(shown["orphans"], done["orphans"]);
+    assert_eq!(done["orphans"], serde_json::json!(goes));
+    let left = files_below(&root)?;
+    assert!(stays.iter().all(|key| left.contains(key)), "{left:?}");
+    assert_eq!(left.len(), before.len() - goes.len());
+    // Without a cluster, of all of them.
+    store.print(&["prune", "--keep-last", "1"])?;
+    assert!(!files_below(&root)?.contains(&stays[3]));
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::time::SystemTime;
 
 use chrono::{TimeDelta, Utc};
 use comfy_table::Cell;
@@ -64,7 +65,9 @@ pub async fn prune(arguments: &PruneArgs, out: &mut dyn Write) -> anyhow::Result
     }
     let now = Utc::now();
     files.retain(|run, _| !committed.contains(run) && now - run.run.time() > MAX_ORPHAN_AGE);
-    let orphans: Vec<_> = files.into_values().flatten().collect();
+    let mut orphans: Vec<_> = files.into_values().flatten().collect();
+    let long_ago = (now - MAX_ORPHAN_AGE).into();
+    orphans.extend(unfinished(store, arguments.runs.cluster.as_ref(), long_ago).await?);
     if !arguments.dry_run {
         for key in &orphans {
             store.delete(key).await?;
@@ -160,6 +163,27 @@ async fn files(
         }
     }
     Ok(files)
+}
+
+/// What runs that were killed had begun to write.
+async fn unfinished(
+    store: &dyn Store,
+    cluster: Option<&ClusterName>,
+    before: SystemTime,
+) -> anyhow::Result<Vec<String>> {
+    let folder = |format: Format| match cluster {
+        Some(cluster) => format.folder_of(cluster),
+        None => format.folder(),
+    };
+    let mut found = Vec::new();
+    for folder in Format::ALL
+        .map(folder)
+        .into_iter()
+        .chain(["latest/".into()])
+    {
+        found.extend(store.unfinished(&folder, before).await?);
+    }
+    Ok(found)
 }
 
 fn print(

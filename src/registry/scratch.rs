@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock, statfs};
 use tempfile::TempDir;
@@ -16,6 +17,8 @@ use tempfile::TempDir;
 const PREFIX: &str = "image-census-run-";
 const NEW_PREFIX: &str = ".image-census-new-";
 const LOCK: &str = "lock";
+/// It has the other name for a moment only: long after, its run was killed in that moment.
+const MAX_NEW_AGE: Duration = Duration::from_secs(3_600);
 /// Linux's `TMPFS_MAGIC` and `RAMFS_MAGIC` (statfs(2)).
 const MEMORY_BACKED: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -139,10 +142,17 @@ fn sweep(place: &Path) {
     let user = rustix::process::geteuid().as_raw();
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let is_ours = name.to_string_lossy().starts_with(PREFIX)
-            // Not through a link: in a shared folder anybody may put one there.
-            && fs::symlink_metadata(entry.path())
-                .is_ok_and(|found| found.is_dir() && found.uid() == user);
+        let name = name.to_string_lossy();
+        let is_named = |found: &fs::Metadata| {
+            let age = found
+                .modified()
+                .map(|made| made.elapsed().unwrap_or_default());
+            name.starts_with(PREFIX)
+                || name.starts_with(NEW_PREFIX) && age.is_ok_and(|age| age > MAX_NEW_AGE)
+        };
+        // Not through a link: in a shared folder anybody may put one there.
+        let is_ours = fs::symlink_metadata(entry.path())
+            .is_ok_and(|found| found.is_dir() && found.uid() == user && is_named(&found));
         if is_ours && !is_locked(&entry.path().join(LOCK)) {
             match fs::remove_dir_all(entry.path()) {
                 Ok(()) => tracing::debug!("removed what a run that was killed had left"),
@@ -209,6 +219,13 @@ mod tests {
         fs::write(dead.join(LOCK), "")?;
         fs::create_dir(dead.join("c1"))?;
         fs::write(dead.join("c1/config.json"), "hunter2")?;
+        // Killed before it was locked, long ago and just now.
+        let new = ["old", "now"].map(|name| place.path().join(format!("{NEW_PREFIX}{name}")));
+        for folder in &new {
+            fs::create_dir(folder)?;
+        }
+        let long_ago = std::time::SystemTime::now() - 2 * MAX_NEW_AGE;
+        File::open(&new[0])?.set_modified(long_ago)?;
         // What is not ours.
         fs::create_dir(place.path().join("image-census-other"))?;
         let elsewhere = tempfile::tempdir()?;
@@ -216,6 +233,7 @@ mod tests {
         std::os::unix::fs::symlink(elsewhere.path(), place.path().join(format!("{PREFIX}link")))?;
         sweep(place.path());
         assert!(!dead.exists());
+        assert!(!new[0].exists() && new[1].exists());
         assert!(living.path().exists() && place.path().join("image-census-other").exists());
         assert!(elsewhere.path().join("kept").exists());
         Ok(())

@@ -6,12 +6,15 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tempfile::NamedTempFile;
 
 use super::{ObjectReader, ObjectWriter, Store, StoreError};
 
+/// How a file is named until it is whole.
+const UNFINISHED: (&str, &str) = (".image-census-", ".part");
 const CREATE_FOLDER: &str = "create the folder";
 const IN_THE_WAY: &str = "a file is in the way; remove it or choose another --store";
 
@@ -31,7 +34,7 @@ impl LocalStore {
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(|e| failed(CREATE_FOLDER, folder, e))?;
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".image-census-").suffix(".part");
+        builder.prefix(UNFINISHED.0).suffix(UNFINISHED.1);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -92,15 +95,15 @@ impl ObjectWriter for LocalWriter {
 #[async_trait]
 impl Store for LocalStore {
     async fn probe(&self, _key: &str) -> Result<(), StoreError> {
-        // In the root: folders for the key would stay behind.
-        let mut writer = self.begin("probe")?;
+        // In the root: folders for the key would stay behind. Without a name, so would the file if the
+        // program were killed now.
+        let root = &self.root;
+        fs::create_dir_all(root).map_err(|e| failed(CREATE_FOLDER, root, e))?;
+        let refused = |e| failed("write to the folder", root, e);
+        let mut file = tempfile::tempfile_in(root).map_err(refused)?;
         // A full disk takes an empty file; it does not take a page.
-        writer.append(&[0; 4_096])?;
-        writer
-            .file
-            .as_file()
-            .sync_all()
-            .map_err(|e| failed("write to the folder", &self.root, e))
+        file.write_all(&[0; 4_096]).map_err(refused)?;
+        file.sync_all().map_err(refused)
     }
 
     async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StoreError> {
@@ -162,6 +165,21 @@ impl Store for LocalStore {
             }
         }
         keys.sort();
+        Ok(keys)
+    }
+
+    async fn unfinished(
+        &self,
+        prefix: &str,
+        before: SystemTime,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut keys = self.list(prefix).await?;
+        keys.retain(|key| {
+            let name = key.rsplit('/').next().unwrap_or_default();
+            let is_ours = name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1);
+            let written = || fs::metadata(self.root.join(key)).and_then(|found| found.modified());
+            is_ours && written().is_ok_and(|written| written < before)
+        });
         Ok(keys)
     }
 

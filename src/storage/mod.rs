@@ -13,6 +13,8 @@ pub use local::LocalStore;
 pub use location::{LocationError, StoreLocation};
 pub use s3::{Checksum, Encryption, Endpoint, S3Settings, S3SettingsError, S3Store};
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 
 use crate::image::Sha256Writer;
@@ -68,6 +70,15 @@ pub trait Store: Send + Sync {
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
     /// Lists the keys below a prefix that ends with a slash.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+    /// Lists what was last written to before a time and never became an object, as keys. An object store
+    /// does not show its own: a rule of the bucket removes them.
+    async fn unfinished(
+        &self,
+        _prefix: &str,
+        _before: SystemTime,
+    ) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
     /// Where an object lies, in the words of the store's user.
     fn describe(&self, key: &str) -> String;
 }

@@ -67,6 +67,15 @@ impl Tally {
         self.wrongs.push(format!("{wrong:?}: {what}"));
     }
 
+    /// Counts what another has counted of the same scenario.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.times += other.times;
+        self.lost += other.lost;
+        self.half_visible += other.half_visible;
+        self.leaked += other.leaked;
+        self.wrongs.extend(other.wrongs);
+    }
+
     /// The end of the scenario: its line for the table, with a remark such as a figure; an error if anything
     /// went wrong, or if nothing was done.
     pub(crate) fn finish(self, remark: &str) -> Result {

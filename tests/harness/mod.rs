@@ -8,6 +8,7 @@
     reason = "every test includes all of this and uses a part of it"
 )]
 
+pub(crate) mod api_proxy;
 pub(crate) mod bad_registry;
 pub(crate) mod certificate;
 pub(crate) mod cluster;
@@ -17,11 +18,14 @@ pub(crate) mod docker_registry;
 pub(crate) mod engines;
 pub(crate) mod helm;
 pub(crate) mod hostile;
+pub(crate) mod http_proxy;
 pub(crate) mod identity;
+pub(crate) mod memory_group;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
+pub(crate) mod random;
 pub(crate) mod readers;
 pub(crate) mod recorder;
 pub(crate) mod registry;

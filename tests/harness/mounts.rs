@@ -2,8 +2,9 @@
 //! read-only one.
 
 use std::ffi::OsStr;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use super::Result;
 
@@ -27,12 +28,7 @@ pub(crate) struct Mounted {
 /// folder as `$FOLDER`. The mounts end with the command.
 pub(crate) fn run(folder: &Path, mounts: &str, command: &Command) -> Result<Mounted> {
     let found = tempfile::NamedTempFile::new()?;
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--mount", "--propagation", "private"]);
-    if !is_root() {
-        // In a user namespace of its own anybody may mount.
-        unshare.arg("--map-root-user");
-    }
+    let mut unshare = unshare();
     unshare.args(["sh", "-c", SCRIPT, "sh"]);
     unshare.arg(command.get_program()).args(command.get_args());
     copy_environment(command, &mut unshare);
@@ -48,6 +44,72 @@ pub(crate) fn run(folder: &Path, mounts: &str, command: &Command) -> Result<Moun
     let mut files: Vec<_> = files.lines().map(Into::into).collect();
     files.sort();
     Ok(Mounted { output, files })
+}
+
+/// A mount namespace of its own.
+fn unshare() -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--propagation", "private"]);
+    if !is_root() {
+        // In a user namespace of its own anybody may mount.
+        unshare.arg("--map-root-user");
+    }
+    unshare
+}
+
+/// A folder under which something else is mounted for as long as this lives, seen by whoever goes there by
+/// [`Held::path`].
+pub(crate) struct Held {
+    shell: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    folder: PathBuf,
+}
+
+impl Held {
+    /// Mounts: shell commands that find the folder as `$FOLDER`.
+    pub(crate) fn start(folder: &Path, mounts: &str) -> Result<Self> {
+        let mut unshare = unshare();
+        // Each line is a command; the answer is its exit code.
+        let script = r#"while read -r line; do eval "$line" >&2; echo "$?"; done"#;
+        unshare.args(["sh", "-c", script]).env("FOLDER", folder);
+        unshare.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = unshare.stderr(Stdio::null()).spawn()?;
+        let commands = shell.stdin.take().ok_or("no standard input")?;
+        let answers = shell.stdout.take().ok_or("no standard output")?;
+        let mut held = Self {
+            shell,
+            commands,
+            answers: BufReader::new(answers),
+            folder: folder.to_owned(),
+        };
+        if held.command(mounts)? {
+            Ok(held)
+        } else {
+            Err(format!("could not be mounted: {mounts}").into())
+        }
+    }
+
+    /// Runs a shell command among the mounts; whether it succeeds.
+    pub(crate) fn command(&mut self, line: &str) -> Result<bool> {
+        writeln!(self.commands, "{line}")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        Ok(answer.trim() == "0")
+    }
+
+    /// Where everybody sees what is mounted.
+    pub(crate) fn path(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.shell.id()));
+        root.join(self.folder.strip_prefix("/").unwrap_or(&self.folder))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
 }
 
 /// `command` as somebody for whom the permissions of folders hold: root passes by them unless it

@@ -56,15 +56,18 @@ impl Night {
 
 /// Writes a pod list that needs no registry, since its pods are over: a row and a workload each.
 pub(crate) fn write_idle_pods(path: &Path, count: usize) -> Result {
-    let pods: Vec<_> = (0..count)
-        .map(|number| {
-            let workload = pods::Workload::bare(&format!("job-{number:05}"));
-            pods::Pod::new("batch", workload, 0)
-                .phase(pods::Phase::Succeeded)
-                .container(pods::Container::new("main", "registry.example/job:1"))
-        })
-        .collect();
+    let pods: Vec<_> = idle_pods(count).collect();
     Ok(fs::write(path, manifests::pod_list(&pods)?)?)
+}
+
+/// Pods that are over.
+pub(crate) fn idle_pods(count: usize) -> impl Iterator<Item = pods::Pod> {
+    (0..count).map(|number| {
+        let workload = pods::Workload::bare(&format!("job-{number:05}"));
+        pods::Pod::new("batch", workload, 0)
+            .phase(pods::Phase::Succeeded)
+            .container(pods::Container::new("main", "registry.example/job:1"))
+    })
 }
 
 /// Takes the demo's two nights into a store; `configure` completes the commands.

@@ -97,6 +97,19 @@ impl ObjectStore {
         Ok(false)
     }
 
+    /// How many uploads in parts were begun and are neither completed nor aborted.
+    pub(crate) fn unfinished_uploads(&self) -> Result<usize> {
+        let Ok(objects) = fs::read_dir(self.bucket().join(".sgwtmp/multipart")) else {
+            return Ok(0);
+        };
+        let mut count = 0;
+        for object in objects {
+            // It may have been completed a moment ago.
+            count += fs::read_dir(object?.path()).map_or(0, Iterator::count);
+        }
+        Ok(count)
+    }
+
     /// Makes an account that may read and list the bucket and not write to it; its variables.
     pub(crate) fn create_reader(&self) -> Result<Vec<(&'static str, String)>> {
         let name = "AKIAREADERREADER";

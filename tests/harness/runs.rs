@@ -22,7 +22,7 @@ const HEAD: [&str; 8] = [
     "completeness",
 ];
 
-/// The committed runs, oldest first.
+/// The committed runs, oldest first, of whatever cluster.
 pub(crate) fn run_ids(root: &Path) -> Result<Vec<String>> {
     let Ok(files) = files_below(&root.join("manifest")) else {
         return Ok(Vec::new());
@@ -59,6 +59,33 @@ pub(crate) fn path(root: &Path, run: &str, format: &str) -> PathBuf {
 /// A run's manifest or report.
 pub(crate) fn document(root: &Path, run: &str, format: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&fs::read(path(root, run, format))?)?)
+}
+
+/// What of a committed run is not as its manifest says; nothing if it is whole.
+pub(crate) fn damage(root: &Path, run: &str) -> Result<Option<String>> {
+    let manifest = match document(root, run, "manifest") {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(Some(format!("the manifest of {run}: {error}"))),
+    };
+    let Some(files) = manifest["files"].as_array() else {
+        return Ok(Some(format!("the manifest of {run} names no files")));
+    };
+    for name in ["csv", "workloads", "json"] {
+        if !files.iter().any(|file| file["format"] == name) {
+            return Ok(Some(format!("{run} has no {name}")));
+        }
+    }
+    for file in files {
+        let key = file["key"].as_str().ok_or("no key")?;
+        match fs::read(root.join(key)) {
+            Err(error) => return Ok(Some(format!("{key}: {error}"))),
+            Ok(content) if file["sha256"] != sha256(&content) => {
+                return Ok(Some(format!("{key} has {} other bytes", content.len())));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Hexadecimal SHA-256.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use super::object_store::{BUCKET, ObjectStore};
 use super::{Result, Row, crane, program, succeed};
@@ -12,7 +13,17 @@ const PREFIX: &str = "fleet/census";
 /// A store; it ends when this is dropped.
 pub(crate) enum Store {
     Folder(tempfile::TempDir),
-    Bucket(Box<ObjectStore>),
+    /// A folder that somebody else keeps.
+    At(PathBuf),
+    Bucket(Bucket),
+}
+
+/// A part of a bucket.
+pub(crate) struct Bucket {
+    server: Arc<ObjectStore>,
+    prefix: String,
+    /// Instead of the server's own address.
+    endpoint: Option<String>,
 }
 
 impl Store {
@@ -23,7 +34,36 @@ impl Store {
 
     /// An empty bucket of a server of its own.
     pub(crate) fn bucket() -> Result<Self> {
-        Ok(Self::Bucket(Box::new(ObjectStore::start(&[])?)))
+        Ok(Self::part_of(&Arc::new(ObjectStore::start(&[])?), PREFIX))
+    }
+
+    /// An empty part of a server's bucket.
+    pub(crate) fn part_of(server: &Arc<ObjectStore>, prefix: &str) -> Self {
+        Self::Bucket(Bucket {
+            server: Arc::clone(server),
+            prefix: prefix.to_owned(),
+            endpoint: None,
+        })
+    }
+
+    /// The same bucket by another way, such as a proxy's `127.0.0.1:PORT`; a folder has one only.
+    pub(crate) fn through(&self, address: &str) -> Result<Self> {
+        let Self::Bucket(bucket) = self else {
+            return Err("a folder is reached directly".into());
+        };
+        Ok(Self::Bucket(Bucket {
+            server: Arc::clone(&bucket.server),
+            prefix: bucket.prefix.clone(),
+            endpoint: Some(format!("http://{address}")),
+        }))
+    }
+
+    /// The server of a bucket.
+    pub(crate) fn server(&self) -> Option<&ObjectStore> {
+        match self {
+            Self::Bucket(bucket) => Some(&bucket.server),
+            Self::Folder(_) | Self::At(_) => None,
+        }
     }
 
     /// One of each.
@@ -34,7 +74,7 @@ impl Store {
     /// An empty one of the same kind.
     pub(crate) fn another(&self) -> Result<Self> {
         match self {
-            Self::Folder(_) => Self::folder(),
+            Self::Folder(_) | Self::At(_) => Self::folder(),
             Self::Bucket(_) => Self::bucket(),
         }
     }
@@ -43,7 +83,8 @@ impl Store {
     pub(crate) fn location(&self) -> String {
         match self {
             Self::Folder(folder) => folder.path().join("store").display().to_string(),
-            Self::Bucket(_) => format!("s3://{BUCKET}/{PREFIX}"),
+            Self::At(path) => path.display().to_string(),
+            Self::Bucket(bucket) => format!("s3://{BUCKET}/{}", bucket.prefix),
         }
     }
 
@@ -51,7 +92,8 @@ impl Store {
     pub(crate) fn root(&self) -> PathBuf {
         match self {
             Self::Folder(folder) => folder.path().join("store"),
-            Self::Bucket(server) => server.bucket().join(PREFIX),
+            Self::At(path) => path.clone(),
+            Self::Bucket(bucket) => bucket.server.bucket().join(&bucket.prefix),
         }
     }
 
@@ -62,8 +104,11 @@ impl Store {
             .args(arguments)
             .args(["--store", &self.location()])
             .args(["--log-format", "text"]);
-        if let Self::Bucket(server) = self {
-            server.configure(&mut command);
+        if let Self::Bucket(bucket) = self {
+            bucket.server.configure(&mut command);
+            if let Some(endpoint) = &bucket.endpoint {
+                command.env("IMAGE_CENSUS_S3_ENDPOINT", endpoint);
+            }
         }
         command
     }

@@ -48,7 +48,12 @@ impl Failure {
     /// Whether the object is there already, or the upload to be completed is not there any more:
     /// after a retry both may be our own doing.
     pub(super) fn may_be_our_own_write(&self) -> bool {
-        matches!(self.code.as_str(), "PreconditionFailed" | "NoSuchUpload")
+        self.code == "PreconditionFailed" || self.is_no_upload()
+    }
+
+    /// Whether there is no such upload, or not any more.
+    pub(super) fn is_no_upload(&self) -> bool {
+        self.code == "NoSuchUpload"
     }
 
     /// Whether there is no such object.

@@ -108,10 +108,12 @@ impl Inner {
             .bucket(&self.bucket)
             .key(key)
             .upload_id(upload);
-        let answer = request.send().await;
-        answer
-            .map(drop)
-            .map_err(|error| self.failed("abort the upload of", key, Failure::of(&error)))
+        match request.send().await.map_err(|error| Failure::of(&error)) {
+            Ok(_) => Ok(()),
+            // Its answer was lost, and the SDK has asked again.
+            Err(failure) if failure.is_no_upload() => Ok(()),
+            Err(failure) => Err(self.failed("abort the upload of", key, failure)),
+        }
     }
 
     /// Whether the object is there and was written by this writer.
