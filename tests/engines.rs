@@ -21,7 +21,9 @@ use fixtures::images::{ImageSpec, Platform};
 use fixtures::{distributions, layers::Layer};
 use harness::bad_registry::{BadRegistry, Fault, PING, manifest_path};
 use harness::engines::expect_same_rows;
+use harness::http2::Http2Registry;
 use harness::recorder::Recorder;
+use harness::tls::Certificate;
 use harness::{Result, program, rows, snapshot_with, stderr};
 use site::{OK, Site, run};
 
@@ -183,5 +185,34 @@ fn a_token_stays_with_its_registry() -> Result {
     );
     site.compare()?;
     assert!(registry.heads().iter().any(|head| head.contains(PING)));
+    Ok(())
+}
+
+/// All goes over one connection, flow control and all.
+#[test]
+fn http_2_is_spoken_where_a_registry_speaks_it() -> Result {
+    let mut site = Site::new()?;
+    let mut spec = ImageSpec::new(Platform::linux("amd64")).layer(distributions::debian_12());
+    // Over the window of a stream.
+    let large: Vec<u8> = (0..3_u32 << 20)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    spec = spec.layer(Layer::new("COPY large /srv").file("srv/large", large));
+    let image = spec.build();
+    let certificate = Certificate::new(&["modern.localhost"])?;
+    let registry = Http2Registry::start(&certificate, "modern", &image.blobs)?;
+    let host = format!("modern.localhost:{}", registry.port);
+    site.pod("modern", &host, image.digest(), OK);
+    let mut command = site.command()?;
+    command.args(["--layers", "all"]);
+    command.env("SSL_CERT_FILE", certificate.file());
+    run(&mut command)?;
+    site.compare()?;
+    let crane = registry.seen();
+    expect_same_rows(&command, &site.store())?;
+    let (connections, requests) = registry.seen();
+    // A ping, a manifest, a configuration and two layers; crane pings for each.
+    assert_eq!((crane.1, requests - crane.1), (8, 5));
+    assert_eq!(connections - crane.0, 1);
     Ok(())
 }

@@ -18,6 +18,7 @@ pub(crate) mod docker_registry;
 pub(crate) mod engines;
 pub(crate) mod helm;
 pub(crate) mod hostile;
+pub(crate) mod http2;
 pub(crate) mod http_proxy;
 pub(crate) mod identity;
 pub(crate) mod memory_group;
