@@ -195,7 +195,7 @@ fn http_2_is_spoken_where_a_registry_speaks_it() -> Result {
     let mut spec = ImageSpec::new(Platform::linux("amd64")).layer(distributions::debian_12());
     // Over the window of a stream.
     let large: Vec<u8> = (0..3_u32 << 20)
-        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0])
         .collect();
     spec = spec.layer(Layer::new("COPY large /srv").file("srv/large", large));
     let image = spec.build();

@@ -117,8 +117,7 @@ mod tests {
             assert_eq!(
                 kind_of(status, Some(body.as_bytes())),
                 expected,
-                "{status} {:.60}",
-                body
+                "{status} {body:.60}"
             );
         }
         assert_eq!(kind_of(401, None), plain(ErrorKind::Network));
