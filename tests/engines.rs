@@ -66,7 +66,7 @@ fn forty() -> Result<(Site, BadRegistry)> {
         let repository = format!("team/app-{}", number % 4);
         let image = ImageSpec::new(Platform::linux("amd64"))
             .layer(distributions::debian_12())
-            .layer(Layer::new("COPY app /srv").file("srv/app", &number.to_string()))
+            .layer(Layer::new("COPY app /srv").file("srv/app", number.to_string()))
             .build();
         registry.add(&repository, image.digest(), &image.blobs);
         let name = format!("app-{number:02}");
