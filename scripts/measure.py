@@ -11,6 +11,17 @@ from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools" / "bin"
+SYFT_ENVIRONMENT = os.environ | {
+    "SYFT_CHECK_FOR_APP_UPDATE": "false",
+    "SYFT_REGISTRY_INSECURE_USE_HTTP": "true",
+    "SYFT_FILE_METADATA_SELECTION": "none",
+}
+
+
+def version(name):
+    """What scripts/versions.env pins."""
+    text = (ROOT / "scripts" / "versions.env").read_text()
+    return re.search(rf"^{name}_VERSION=(\S+)", text, re.M)[1]
 
 
 def build(profile, *tools):
@@ -24,6 +35,12 @@ def build(profile, *tools):
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     folder = target / ("debug" if profile == "dev" else profile)
     return folder / "image-census", folder / "examples" / "fixtures"
+
+
+def syft_command(reference):
+    """The least that syft can be asked for an image's distribution, so that its time is not spent on packages."""
+    least = ["--override-default-catalogers", "dpkg-db-cataloger", "--output", "json", "--quiet"]
+    return [TOOLS / "syft", "scan", f"registry:{reference}", *least]
 
 
 @contextlib.contextmanager
@@ -53,7 +70,10 @@ def registry(folder):
 
 @dataclass
 class Measured:
-    """A process that ended well: wall and CPU seconds, with those that it started; its largest memory in MiB."""
+    """A process that ended well: wall and CPU seconds, with those that it started.
+
+    The memory is that of the largest process of them, in MiB.
+    """
 
     seconds: float
     cpu: float

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod diff;
+mod duration;
 pub mod history;
 pub mod image;
 pub mod inspect;

@@ -261,7 +261,7 @@ pub enum ListError {
 }
 
 /// Kinds that lists are read of.
-pub trait ListItem: DeserializeOwned {
+pub trait ListItem: DeserializeOwned + Send + 'static {
     /// `Pod`.
     const KIND: &'static str;
     /// `pods`, for messages.
@@ -303,31 +303,81 @@ pub struct ListEnd {
 /// writes it, and hands over each item as soon as it is parsed.
 ///
 /// Memory: one item. A page of a longer list is an error here; see [`read_page`].
-pub fn read_list<T: ListItem>(reader: impl Read, each: impl FnMut(T)) -> Result<(), ListError> {
-    match read_page(reader, each)?.continue_token {
+pub fn read_list<T: ListItem>(reader: impl Read, mut each: impl FnMut(T)) -> Result<(), ListError> {
+    let mut reader = BufReader::with_capacity(256 * 1024, reader);
+    let start = reader.fill_buf().map_err(ListError::Read)?;
+    let skipped = without_mark::<T>(start)?;
+    reader.consume(skipped);
+    let end = read_document(serde_json::Deserializer::from_reader(reader), &mut each)?;
+    match end.continue_token {
         None => Ok(()),
         Some(_) => Err(ListError::Partial),
     }
 }
 
-/// Like [`read_list`], for one page of a list.
-pub fn read_page<T: ListItem>(
-    reader: impl Read,
-    mut each: impl FnMut(T),
-) -> Result<ListEnd, ListError> {
-    let mut reader = BufReader::with_capacity(256 * 1024, reader);
-    let start = reader.fill_buf().map_err(ListError::Read)?;
-    if start.starts_with(b"\xef\xbb\xbf") {
-        reader.consume(3);
-    } else {
-        refuse_other_encodings::<T>(start)?;
+/// Like [`read_list`], for one page of a list, which is at hand: half the time of a reader's.
+pub fn read_page<T: ListItem>(page: &[u8], mut each: impl FnMut(T)) -> Result<ListEnd, ListError> {
+    let page = &page[without_mark::<T>(page)?..];
+    read_document(serde_json::Deserializer::from_slice(page), &mut each)
+}
+
+/// Where a list goes on behind this page, if that stands before the items, as the API server writes it:
+/// the next page can be asked for before this one is parsed.
+pub fn token_ahead(page: &[u8]) -> Option<String> {
+    let mut token = None;
+    let mut deserializer = serde_json::Deserializer::from_slice(page);
+    // It ends with an error at the items: they are not for this.
+    let _ = deserializer.deserialize_map(HeadVisitor(&mut token));
+    token.filter(|token| !token.is_empty())
+}
+
+/// Finds `metadata.continue` before `items`.
+struct HeadVisitor<'a>(&'a mut Option<String>);
+
+impl<'de> Visitor<'de> for HeadVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the head of a list")
     }
-    let mut deserializer = serde_json::Deserializer::from_reader(reader);
-    let document = deserializer.deserialize_map(DocumentVisitor(&mut each));
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        #[derive(Deserialize)]
+        struct Metadata {
+            r#continue: Option<String>,
+        }
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "items" => return Err(serde::de::Error::custom("the head ends here")),
+                "metadata" => *self.0 = map.next_value::<Metadata>()?.r#continue,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_document<'de, T: ListItem>(
+    mut deserializer: serde_json::Deserializer<impl serde_json::de::Read<'de>>,
+    each: &mut dyn FnMut(T),
+) -> Result<ListEnd, ListError> {
+    let document = deserializer.deserialize_map(DocumentVisitor(each));
     let document = document
         .and_then(|document| deserializer.end().map(|()| document))
         .map_err(from_json)?;
-    document.finish(&mut each)
+    document.finish(each)
+}
+
+/// Bytes of the byte order mark, which is passed over; an error if what follows is no JSON.
+fn without_mark<T: ListItem>(start: &[u8]) -> Result<usize, ListError> {
+    let mark = b"\xef\xbb\xbf";
+    if start.starts_with(mark) {
+        return Ok(mark.len());
+    }
+    refuse_other_encodings::<T>(start)?;
+    Ok(0)
 }
 
 fn refuse_other_encodings<T: ListItem>(start: &[u8]) -> Result<(), ListError> {
@@ -518,6 +568,23 @@ mod tests {
             assert_eq!(names(text.as_bytes()), Ok(vec!["a".into()]), "{text}");
         }
         assert_eq!(names(br#"{"kind":"PodList","items":null}"#), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_page_says_ahead_where_the_list_goes_on() {
+        let metadata = r#""metadata":{"resourceVersion":"7","continue":"abc"}"#;
+        for (text, expected) in [
+            (
+                format!(r#"{{"kind":"PodList",{metadata},"items":[nonsense"#),
+                Some("abc"),
+            ),
+            (format!(r#"{{"items":[],{metadata}}}"#), None),
+            (r#"{"metadata":{"continue":""},"items":[]}"#.into(), None),
+            (r#"{"metadata":{},"items":[]}"#.into(), None),
+            ("nonsense".into(), None),
+        ] {
+            assert_eq!(token_ahead(text.as_bytes()).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use harness::hostile::{TEXTS, hostile_pods};
+use harness::hostile::{TEXTS, hostile_pods, is_bidi, steers};
 use harness::readers::expect_valid;
 use harness::{Result, Row, crane, get, program, rows, snapshot_with, stderr};
 use serde_json::{Value, json};
@@ -151,13 +151,9 @@ impl Site {
 fn expect_harmless(output: &Output) {
     for stream in [&output.stdout, &output.stderr] {
         let text = String::from_utf8_lossy(stream);
-        let found = text.find(|c: char| (c.is_control() && c != '\n') || is_bidi(c));
+        let found = text.find(|c: char| c != '\n' && steers(c));
         assert_eq!(found, None, "{text}");
     }
-}
-
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}' | '\u{2029}')
 }
 
 /// A running pod whose one container has the name of the pod.

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use bytes::Buf;
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
@@ -87,7 +87,7 @@ pub enum Problem {
 
 impl Problem {
     /// Whether asking again may help: what is broken, not what is forbidden or wrong.
-    fn may_pass(&self) -> bool {
+    pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Connection(_)
             | Self::TimedOut(_)
@@ -181,7 +181,7 @@ impl Fetcher {
 }
 
 /// The whole body, if it is not larger than that.
-pub(super) async fn body(response: Response<Body>, limit: usize) -> Result<impl Buf, Problem> {
+pub(super) async fn body(response: Response<Body>, limit: usize) -> Result<Bytes, Problem> {
     let body = Limited::new(response.into_body(), limit).collect().await;
     let body = body.map_err(|error: Box<dyn Error + Send + Sync>| {
         if error.is::<http_body_util::LengthLimitError>() {
@@ -190,7 +190,7 @@ pub(super) async fn body(response: Response<Body>, limit: usize) -> Result<impl 
             Problem::Connection(error)
         }
     })?;
-    Ok(body.aggregate())
+    Ok(body.to_bytes())
 }
 
 /// An answer that is an error, with what to do about it. Its body is not looked at.

@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::fmt;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use http::{Response, StatusCode};
 use kube::client::Body;
 use serde::Deserialize;
 
 use super::fetch::{Fetcher, Problem, body, refused};
-use crate::pod::{ListEnd, ListItem, read_page};
+use crate::pod::{ListEnd, ListItem, read_page, token_ahead};
 
 /// Items in a page: what kubectl asks for.
 const PAGE_ITEMS: u32 = 500;
@@ -63,8 +63,9 @@ pub(super) enum Listing {
     Expired,
 }
 
-enum Page<T> {
-    Items(Vec<T>, ListEnd),
+/// What the API server answers with.
+enum Answer {
+    Page(Bytes),
     /// 410 Gone: the token was too old. The answer may carry another, with which the rest of the
     /// list comes as it is now ("inconsistent continue" in the Kubernetes API concepts): a pod that
     /// lived throughout is in exactly one page, since pages go on behind the last key.
@@ -81,31 +82,51 @@ impl Lister {
         Self { fetcher }
     }
 
-    /// Hands over all items of a list, each page once it is whole.
+    /// Hands over all items of a list, each page once it is whole. While one is parsed, the server is
+    /// already at the next.
     pub(super) async fn all<T: ListItem>(
         &self,
         path: &str,
         selector: Option<&str>,
         mut each: impl FnMut(T),
     ) -> Result<Listing, ListFailure> {
-        let mut token = None::<String>;
+        let mut token = None;
+        let mut answer = self.ask::<T>(path, selector, None).await;
         loop {
-            match self.page(path, selector, token.as_deref()).await? {
-                Page::Items(items, end) => {
+            match answer.map_err(failed::<T>)? {
+                Answer::Page(page) => {
+                    let ahead = token_ahead(&page);
+                    let next = async {
+                        match &ahead {
+                            Some(_) => Some(self.ask::<T>(path, selector, ahead.as_deref()).await),
+                            None => None,
+                        }
+                    };
+                    let (parsed, next) = tokio::join!(parse(page), next);
+                    let parsed = match parsed {
+                        Err(problem) if problem.may_pass() => {
+                            self.page(path, selector, token.as_deref()).await
+                        }
+                        parsed => parsed,
+                    };
+                    let (items, end): (Vec<T>, ListEnd) = parsed.map_err(failed::<T>)?;
                     items.into_iter().for_each(&mut each);
                     token = end.continue_token;
-                    if token.is_none() {
-                        return Ok(Listing::Whole);
-                    }
+                    answer = match next {
+                        _ if token.is_none() => return Ok(Listing::Whole),
+                        Some(next) if token == ahead => next,
+                        _ => self.ask::<T>(path, selector, token.as_deref()).await,
+                    };
                 }
-                Page::Expired(Some(next)) if token.as_ref() != Some(&next) => {
+                Answer::Expired(Some(next)) if token.as_ref() != Some(&next) => {
                     tracing::debug!(
                         path,
                         "the list expired: going on with the rest as it is now"
                     );
                     token = Some(next);
+                    answer = self.ask::<T>(path, selector, token.as_deref()).await;
                 }
-                Page::Expired(_) => return Ok(Listing::Expired),
+                Answer::Expired(_) => return Ok(Listing::Expired),
             }
         }
     }
@@ -117,42 +138,69 @@ impl Lister {
         selector: Option<&str>,
     ) -> Result<(), ListFailure> {
         let uri = uri(path, 1, selector, None);
-        let asked = self.fetcher.once(self.fetch::<T>(path, &uri)).await;
-        asked.map(drop).map_err(|problem| ListFailure {
-            plural: T::PLURAL,
-            problem,
-        })
+        let asked = self.fetcher.once(async {
+            match self.fetch::<T>(path, &uri).await? {
+                Answer::Page(page) => parse::<T>(page).await.map(drop),
+                Answer::Expired(_) => Ok(()),
+            }
+        });
+        asked.await.map_err(failed::<T>)
     }
 
+    /// A page as it came, in spite of what may pass.
+    async fn ask<T: ListItem>(
+        &self,
+        path: &str,
+        selector: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<Answer, Problem> {
+        let uri = uri(path, PAGE_ITEMS, selector, token);
+        let fetch = || self.fetch::<T>(path, &uri);
+        self.fetcher.patiently(path, fetch).await
+    }
+
+    /// The same page once more, of which a cut off answer is no longer an answer.
     async fn page<T: ListItem>(
         &self,
         path: &str,
         selector: Option<&str>,
         token: Option<&str>,
-    ) -> Result<Page<T>, ListFailure> {
+    ) -> Result<(Vec<T>, ListEnd), Problem> {
         let uri = uri(path, PAGE_ITEMS, selector, token);
-        let page = self
-            .fetcher
-            .patiently(path, || self.fetch(path, &uri))
-            .await;
-        page.map_err(|problem| ListFailure {
-            plural: T::PLURAL,
-            problem,
-        })
+        let fetch = async || match self.fetch::<T>(path, &uri).await? {
+            Answer::Page(page) => parse(page).await,
+            Answer::Expired(_) => Err(Problem::Expired),
+        };
+        self.fetcher.patiently(path, fetch).await
     }
 
-    async fn fetch<T: ListItem>(&self, path: &str, uri: &str) -> Result<Page<T>, Problem> {
+    async fn fetch<T: ListItem>(&self, path: &str, uri: &str) -> Result<Answer, Problem> {
         let response = self.fetcher.send(uri).await?;
         match response.status() {
-            StatusCode::OK => {
-                let mut items = Vec::new();
-                let reader = body(response, MAX_PAGE_BYTES).await?.reader();
-                let end = read_page(reader, |item| items.push(item)).map_err(Problem::Body)?;
-                Ok(Page::Items(items, end))
-            }
-            StatusCode::GONE => Ok(Page::Expired(continue_token(response).await)),
+            StatusCode::OK => Ok(Answer::Page(body(response, MAX_PAGE_BYTES).await?)),
+            StatusCode::GONE => Ok(Answer::Expired(continue_token(response).await)),
             _ => Err(not_listed::<T>(&response, path)),
         }
+    }
+}
+
+/// Parses a page on a thread of its own: 3 MB take as long as the server takes for the next.
+async fn parse<T: ListItem>(page: Bytes) -> Result<(Vec<T>, ListEnd), Problem> {
+    let parsing = tokio::task::spawn_blocking(move || {
+        let mut items = Vec::new();
+        let end = read_page(&page, |item| items.push(item))?;
+        Ok((items, end))
+    });
+    match parsing.await {
+        Ok(parsed) => parsed.map_err(Problem::Body),
+        Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+    }
+}
+
+fn failed<T: ListItem>(problem: Problem) -> ListFailure {
+    ListFailure {
+        plural: T::PLURAL,
+        problem,
     }
 }
 

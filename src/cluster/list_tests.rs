@@ -65,6 +65,34 @@ async fn pages_are_asked_for_by_their_tokens_escaped() {
 }
 
 #[tokio::test]
+async fn the_next_page_is_asked_for_before_this_one_is_parsed() {
+    // As the API server writes it: what is needed to go on stands before the items.
+    let ahead = |item: &str| {
+        let text =
+            format!(r#"{{"kind":"PodList","metadata":{{"continue":"next"}},"items":[{item}"#);
+        Act::Answer(200, None, text)
+    };
+    let whole = ahead(r#"{"metadata":{"name":"a"}}]}"#);
+    let (names, ended, asked) = list(&[whole.clone(), page(&["b"], "")], None).await;
+    assert_eq!(
+        (names, ended),
+        (vec!["a".into(), "b".into()], Ok(Listing::Whole))
+    );
+    assert_eq!(asked.len(), 2, "{asked:?}");
+
+    // A page that turns out to be cut off is asked for again, by its own token, and counts once.
+    let cut_off = ahead(r#"{"metadata":{"name":"lost"}},"#);
+    let acts = [cut_off, page(&["b"], ""), whole];
+    let (names, ended, asked) = list(&acts, None).await;
+    assert_eq!(
+        (names, ended),
+        (vec!["a".into(), "b".into()], Ok(Listing::Whole))
+    );
+    let asked: Vec<_> = asked.iter().map(|uri| uri.contains("continue=")).collect();
+    assert_eq!(asked, [false, true, false]);
+}
+
+#[tokio::test]
 async fn what_may_pass_is_asked_for_again_and_no_pod_is_doubled() {
     let throttled = Act::Answer(429, Some(("retry-after", "0")), String::new());
     for trouble in [
@@ -95,7 +123,8 @@ async fn what_may_pass_is_asked_for_again_and_no_pod_is_doubled() {
 
 #[tokio::test]
 async fn what_does_not_pass_ends_the_list_with_what_to_do() {
-    let four = |act: Act| vec![act.clone(), act.clone(), act.clone(), act];
+    let four = |act: Act| vec![act; 4];
+    let five = |act: Act| vec![act; 5];
     let html = Act::Answer(200, None, "<html>PASSWORD=hunter2".into());
     let odd = Act::Answer(
         200,
@@ -117,7 +146,7 @@ async fn what_does_not_pass_ends_the_list_with_what_to_do() {
         ),
         (vec![html], 1, "the answer is not a list"),
         (vec![odd], 1, "the answer is not a list"),
-        (four(cut), 4, "the answer is not a list"),
+        (five(cut), 5, "the answer is not a list"),
     ] {
         let (names, ended, asked) = list(&acts, None).await;
         let error = ended.err().unwrap_or_default();
@@ -192,6 +221,25 @@ async fn a_list_that_is_started_over_holds_nothing_of_its_first_start() {
     let (pods, asked) = snapshot(&acts, Scope::default()).await;
     assert!(pods.is_err_and(|error| error.contains("expired while it was read")));
     assert_eq!(asked.len(), 4);
+}
+
+/// Nodes that are missing would give their pods another platform.
+#[tokio::test]
+async fn a_list_of_nodes_that_expires_is_started_over_and_never_taken_as_it_is() {
+    let nodes = |token: &str| {
+        let list = serde_json::json!({
+            "kind": "NodeList", "metadata": {"continue": token},
+            "items": [{"metadata": {"name": "node-a"}}],
+        });
+        Act::Answer(200, None, list.to_string())
+    };
+    let acts = [nodes("old"), gone(""), nodes(""), running(&["p"], "")];
+    let (pods, asked) = snapshot(&acts, Scope::default()).await;
+    assert_eq!(pods, Ok(vec!["p".into()]));
+    assert_eq!(asked[2], "/api/v1/nodes?limit=500");
+    let (pods, asked) = snapshot(&[gone(""), gone(""), gone("")], Scope::default()).await;
+    assert!(pods.is_err_and(|error| error.starts_with("could not list nodes: the list expired")));
+    assert_eq!(asked.len(), 3);
 }
 
 #[tokio::test]

@@ -74,30 +74,19 @@ impl Cluster {
         scope: Scope,
         options: RowOptions,
     ) -> Result<ClusterSnapshot, ListFailure> {
-        let mut nodes = SnapshotBuilder::new(scope.clone(), options);
-        match self
-            .lister
-            .all("/api/v1/nodes", None, |node: Node| nodes.add_node(node))
-            .await
-        {
-            Ok(_) => {}
+        let empty = SnapshotBuilder::new(scope.clone(), options);
+        let nodes = match starting_over(Node::PLURAL, || self.nodes(empty.clone())).await {
+            Ok(nodes) => nodes,
             Err(failure) if failure.is_forbidden() => {
                 tracing::warn!(
                     "{failure}; until then platforms come from node selectors or --default-platform"
                 );
+                empty
             }
             Err(failure) => return Err(failure),
-        }
-        for _ in 1..STARTS {
-            if let Some(builder) = self.pods(&scope, nodes.clone()).await? {
-                return Ok(builder.finish(self.id.clone()));
-            }
-            tracing::warn!("the list of pods expired while it was read: it is started over");
-        }
-        match self.pods(&scope, nodes).await? {
-            Some(builder) => Ok(builder.finish(self.id.clone())),
-            None => Err(ListFailure::expired(Pod::PLURAL)),
-        }
+        };
+        let pods = starting_over(Pod::PLURAL, || self.pods(&scope, nodes.clone())).await?;
+        Ok(pods.finish(self.id.clone()))
     }
 
     /// Whether a kind may be listed in a scope: asks for the first item only.
@@ -108,6 +97,16 @@ impl Cluster {
                 .await?;
         }
         Ok(())
+    }
+
+    /// All nodes; none if the list expired.
+    async fn nodes(
+        &self,
+        mut builder: SnapshotBuilder,
+    ) -> Result<Option<SnapshotBuilder>, ListFailure> {
+        let add = |node: Node| builder.add_node(node);
+        let listing = self.lister.all("/api/v1/nodes", None, add).await?;
+        Ok((listing == Listing::Whole).then_some(builder))
     }
 
     /// All pods of a scope; none if the list expired.
@@ -137,6 +136,25 @@ impl Cluster {
         }
         Ok(Some(builder))
     }
+}
+
+/// Lists until nothing expires meanwhile, if not too often.
+async fn starting_over<T, F>(plural: &'static str, list: impl Fn() -> F) -> Result<T, ListFailure>
+where
+    F: Future<Output = Result<Option<T>, ListFailure>>,
+{
+    for start in 1..=STARTS {
+        if let Some(listed) = list().await? {
+            return Ok(listed);
+        }
+        if start < STARTS {
+            tracing::warn!(
+                plural,
+                "a list expired while it was read: it is started over"
+            );
+        }
+    }
+    Err(ListFailure::expired(plural))
 }
 
 /// What is asked for: one list, or one for each namespace, for which a Role suffices.

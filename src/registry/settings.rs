@@ -652,7 +652,7 @@ fn timeout(text: &Option<Spanned<String>>) -> Result<Option<Duration>, Fault> {
         return Ok(None);
     };
     let limits = Duration::from_secs(1)..=Duration::from_secs(3_600);
-    match crate::cli::duration(&text.value) {
+    match crate::duration::duration(&text.value) {
         Ok(time) if limits.contains(&time) => Ok(Some(time)),
         _ => Err(Fault::at(
             text,

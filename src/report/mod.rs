@@ -4,6 +4,7 @@
 //! ever held whole. Where the bytes go, and when, is not known here.
 
 mod cell;
+mod chunk;
 mod columns;
 mod compression;
 mod counts;
@@ -21,6 +22,7 @@ mod testing;
 mod xlsx;
 
 pub use cell::{cell, plain};
+pub use chunk::Chunk;
 pub use columns::{CONTAINER_COLUMNS, Column, ColumnType, IMAGE_COLUMNS, WORKLOAD_COLUMNS};
 pub use compression::{Compression, compressed, decompressed};
 pub use counts::{Counts, DistributionCount, EolCount, RegistryCount, StatusCount};
@@ -33,12 +35,9 @@ use std::io;
 
 use chrono::NaiveDate;
 
+use self::chunk::{CHUNK_BYTES, chunked};
 use crate::diff::Diff;
 use crate::storage::Format;
-
-/// Version of the report, manifest and diff schemas. A minor version may add; a reader accepts every
-/// report of its own major version.
-pub const SCHEMA_VERSION: &str = "1.0";
 
 /// What a report is shown beside, where there is more than a table of it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -93,55 +92,5 @@ pub fn encode<'a>(
             })))
         }
         Format::Manifest => return None,
-    })
-}
-
-/// Chunks are handed over at about this size: large enough for few writes, small enough for memory.
-const CHUNK_BYTES: usize = 64 * 1024;
-
-/// A piece of an encoded report, and how many rows end in it.
-#[derive(Debug)]
-pub struct Chunk {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// Rows whose last byte is in this chunk.
-    pub rows: u64,
-    /// Whether the facts of a JSON report (head, images, layers) end with this chunk.
-    pub ends_facts: bool,
-}
-
-impl Chunk {
-    /// A piece within the report, or a whole file.
-    pub fn new(bytes: Vec<u8>, rows: u64) -> Self {
-        Self {
-            bytes,
-            rows,
-            ends_facts: false,
-        }
-    }
-}
-
-/// Gathers encoded rows into chunks.
-fn chunked<'a, T>(
-    header: Vec<u8>,
-    rows: impl Iterator<Item = T> + 'a,
-    footer: &'a [u8],
-    encode: impl Fn(&T, &mut Vec<u8>) + 'a,
-) -> impl Iterator<Item = Chunk> + 'a {
-    let mut rows = rows;
-    let mut buffer = Some(header);
-    std::iter::from_fn(move || {
-        let mut bytes = buffer.take()?;
-        let mut count = 0;
-        while bytes.len() < CHUNK_BYTES {
-            let Some(row) = rows.next() else {
-                bytes.extend_from_slice(footer);
-                return Some(Chunk::new(bytes, count));
-            };
-            encode(&row, &mut bytes);
-            count += 1;
-        }
-        buffer = Some(Vec::with_capacity(CHUNK_BYTES + 4_096));
-        Some(Chunk::new(bytes, count))
     })
 }

@@ -11,6 +11,10 @@ use super::{Compression, Counts};
 use crate::image::{Digest, Platform};
 use crate::os::{Distribution, EolStatus, LayerFinding, LayerPolicy};
 
+/// Version of the report, manifest and diff schemas. A minor version may add; a reader accepts every
+/// report of its own major version.
+pub const SCHEMA_VERSION: &str = "1.0";
+
 /// How a container belongs to its pod. The order is the order of rows.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

@@ -7,15 +7,21 @@
 mod fixtures;
 #[path = "../harness/mod.rs"]
 mod harness;
-
+#[path = "../harness/hostile_images.rs"]
+mod hostile_images;
 #[path = "../harness/night.rs"]
 mod night;
 
 mod absent;
+mod api_restart;
+mod api_server;
 mod disks;
+mod hostile_strings;
 mod killed;
+mod memory;
 mod nights;
 mod s3_faults;
+mod secrets;
 mod soak;
 mod tally;
 mod together;

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{Result, root, succeed, tool};
@@ -80,7 +82,10 @@ impl ControlPlane {
         };
         let address = own(&changes.address, "server: https://")?;
         let token = own(&changes.token, "token: ")?;
-        let authority = self.setting("certificate-authority-data: ")?;
+        let authority = match &changes.authority {
+            Some(certificate) => STANDARD.encode(certificate),
+            None => self.setting("certificate-authority-data: ")?,
+        };
         let user = |name: &str, token: &str| json!({"name": name, "user": {"token": token}});
         let context =
             |name: &str| json!({"name": name, "context": {"cluster": "lab", "user": name}});
@@ -145,6 +150,11 @@ impl ControlPlane {
         Ok(serde_json::from_str(&answer)?)
     }
 
+    /// The administrator's token.
+    pub(crate) fn token(&self) -> Result<String> {
+        self.setting("token: ")
+    }
+
     /// What follows a key in the administrator's kubeconfig, which the script writes line by line.
     fn setting(&self, key: &str) -> Result<String> {
         let text = fs::read_to_string(self.kubeconfig())?;
@@ -166,6 +176,8 @@ impl Drop for ControlPlane {
 pub(crate) struct Access {
     pub(crate) address: Option<String>,
     pub(crate) token: Option<String>,
+    /// Whose certificates are trusted, PEM.
+    pub(crate) authority: Option<Vec<u8>>,
     /// The current context is another, whose user the API server does not know.
     pub(crate) as_stranger: bool,
 }

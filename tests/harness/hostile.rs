@@ -51,24 +51,54 @@ pub(crate) const TEXTS: &[(&str, &str)] = &[
     ("a\\\"b\\,c", "a\\\"b\\,c"),
 ];
 
+/// What would end an element, a string or a template, be a handler, or steer what shows it.
+pub(crate) const PAYLOADS: [&str; 15] = [
+    "</script><script>window.canary=1</script>",
+    "</script x><b-ogus x='",
+    "<img src=x onerror=window.canary=2>",
+    "\"><svg onload=window.canary=3>",
+    "' onfocus=window.canary=4 autofocus x='",
+    "</style><style>body{display:none}</style>",
+    "</title></caption></table><b-ogus>",
+    "<!--<script>",
+    "]]><iframe srcdoc='<script>parent.canary=5</script>'>",
+    "javascript:window.canary=6",
+    "{{ 7*7 }}{% raw %}${7*7}",
+    "&lt;b&gt;&amp;&#0;",
+    "\\u003cscript\\u003ewindow.canary=7\\",
+    "</text></svg><base href=//evil.example>",
+    "=cmd|' /C calc'!A0\u{202e}gnp\u{2028}\u{2029}\u{0}\u{1b}[31m\u{9b}2J\u{200f}",
+];
+
+/// Whether a character steers a terminal, ends a line or reorders it.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control() || is_bidi(c)
+}
+
+pub(crate) fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}' | '\u{2029}')
+}
+
 /// A pod for each of [`TEXTS`], which is all that it says.
 pub(crate) fn hostile_pods() -> Vec<Value> {
-    let pods = TEXTS.iter().map(|(text, _)| {
-        json!({
-            "metadata": {
-                "name": text, "namespace": text, "labels": {"team": text},
-                "ownerReferences": [{"kind": text, "name": text, "controller": true}],
-            },
-            "spec": {
-                "nodeName": text,
-                "nodeSelector": {"kubernetes.io/os": text, "kubernetes.io/arch": text},
-                "containers": [{"name": text, "image": text}],
-            },
-            "status": {
-                "phase": text,
-                "containerStatuses": [{"name": text, "imageID": text}],
-            },
-        })
-    });
-    pods.collect()
+    TEXTS.iter().map(|(text, _)| hostile_pod(text)).collect()
+}
+
+/// A pod of which a text is all that it says.
+pub(crate) fn hostile_pod(text: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": text, "namespace": text, "labels": {"team": text},
+            "ownerReferences": [{"kind": text, "name": text, "controller": true}],
+        },
+        "spec": {
+            "nodeName": text,
+            "nodeSelector": {"kubernetes.io/os": text, "kubernetes.io/arch": text},
+            "containers": [{"name": text, "image": text}],
+        },
+        "status": {
+            "phase": text,
+            "containerStatuses": [{"name": text, "imageID": text}],
+        },
+    })
 }

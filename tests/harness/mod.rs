@@ -8,6 +8,7 @@
     reason = "every test includes all of this and uses a part of it"
 )]
 
+pub(crate) mod api_proxy;
 pub(crate) mod bad_registry;
 pub(crate) mod certificate;
 pub(crate) mod cluster;
@@ -18,6 +19,7 @@ pub(crate) mod helm;
 pub(crate) mod hostile;
 pub(crate) mod http_proxy;
 pub(crate) mod identity;
+pub(crate) mod memory_group;
 pub(crate) mod mounts;
 pub(crate) mod object_store;
 pub(crate) mod prometheus;

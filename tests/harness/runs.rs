@@ -22,7 +22,7 @@ const HEAD: [&str; 8] = [
     "completeness",
 ];
 
-/// The committed runs, oldest first.
+/// The committed runs, oldest first, of whatever cluster.
 pub(crate) fn run_ids(root: &Path) -> Result<Vec<String>> {
     let Ok(files) = files_below(&root.join("manifest")) else {
         return Ok(Vec::new());

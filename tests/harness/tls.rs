@@ -104,7 +104,7 @@ impl Front {
     }
 }
 
-fn config(certificate: &Path, key: &Path) -> Result<ServerConfig> {
+pub(super) fn config(certificate: &Path, key: &Path) -> Result<ServerConfig> {
     let certificate = CertificateDer::from_pem_file(certificate)?;
     let key = PrivateKeyDer::from_pem_file(key)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -5,28 +5,10 @@ use image_census::report::{Report, ReportDocument, plain};
 use serde_json::{Value, json};
 
 use crate::harness::Result;
+use crate::harness::hostile::PAYLOADS;
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const OTHER: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-
-/// What would end an element, a string or a template, be a handler, or steer what shows it.
-const PAYLOADS: [&str; 15] = [
-    "</script><script>window.canary=1</script>",
-    "</script x><b-ogus x='",
-    "<img src=x onerror=window.canary=2>",
-    "\"><svg onload=window.canary=3>",
-    "' onfocus=window.canary=4 autofocus x='",
-    "</style><style>body{display:none}</style>",
-    "</title></caption></table><b-ogus>",
-    "<!--<script>",
-    "]]><iframe srcdoc='<script>parent.canary=5</script>'>",
-    "javascript:window.canary=6",
-    "{{ 7*7 }}{% raw %}${7*7}",
-    "&lt;b&gt;&amp;&#0;",
-    "\\u003cscript\\u003ewindow.canary=7\\",
-    "</text></svg><base href=//evil.example>",
-    "=cmd|' /C calc'!A0\u{202e}gnp\u{2028}\u{2029}\u{0}\u{1b}[31m\u{9b}2J\u{200f}",
-];
 
 /// A report and a diff of hostile texts, and which of them must be read where.
 pub(crate) struct Hostile {
