@@ -13,7 +13,7 @@ use crate::image::{ImageReference, Platform};
 use crate::os::LayerPolicy;
 use crate::registry::guard::HostPort;
 use crate::registry::pattern::{AllowedRegistries, RegistryPattern};
-use crate::report::{Compression, Scope};
+use crate::report::{Compression, EngineName, Scope};
 use crate::storage::{
     Checksum, ClusterName, Encryption, Endpoint, Format, S3Settings, StoreLocation,
 };
@@ -222,11 +222,19 @@ impl ClusterArgs {
     }
 }
 
-/// How crane is found.
+/// What reads the registries, and how long it may take.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Inspection")]
-pub struct CraneArgs {
-    /// The crane program
+pub struct EngineArgs {
+    /// What reads the registries
+    #[arg(
+        long,
+        env = "IMAGE_CENSUS_ENGINE",
+        value_name = "ENGINE",
+        default_value = "crane"
+    )]
+    pub engine: EngineName,
+    /// The crane program; the native engine does without
     #[arg(
         long,
         env = "IMAGE_CENSUS_CRANE",
@@ -234,7 +242,7 @@ pub struct CraneArgs {
         default_value = "crane"
     )]
     pub crane: PathBuf,
-    /// Time limit of a request by crane; a layer must make progress within it
+    /// Time limit of a request, by either engine; a layer must make progress within it
     #[arg(long, env = "IMAGE_CENSUS_CRANE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub crane_timeout: Duration,
 }
@@ -271,7 +279,7 @@ pub struct RegistryArgs {
         value_delimiter = ','
     )]
     pub deny_registry: Vec<RegistryPattern>,
-    /// Let crane reach this host and port whatever its name and address, also without TLS; may be given more than once
+    /// Let this host and port be reached whatever its name and address, also without TLS; may be given more than once
     #[arg(
         long,
         env = "IMAGE_CENSUS_ALLOW_HOST",
@@ -321,7 +329,7 @@ pub struct CheckArgs {
     pub cluster: ClusterArgs,
     /// What it would inspect with.
     #[command(flatten)]
-    pub crane: CraneArgs,
+    pub engine: EngineArgs,
     /// Which registries, and with whose credentials.
     #[command(flatten)]
     pub registry: RegistryArgs,
@@ -374,7 +382,7 @@ pub struct SnapshotArgs {
     /// The pod label or annotation that names an owner
     #[arg(long, env = "IMAGE_CENSUS_OWNER_LABEL", value_name = "KEY")]
     pub owner_label: Option<String>,
-    /// crane processes at once
+    /// Images in work at once, each with one crane process
     #[arg(long, env = "IMAGE_CENSUS_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Inspection")]
     pub concurrency: u16,
     /// Stop inspecting after this time and write what is known
@@ -469,7 +477,7 @@ pub struct SnapshotArgs {
     pub cluster: ClusterArgs,
     /// What to inspect with.
     #[command(flatten)]
-    pub crane: CraneArgs,
+    pub engine: EngineArgs,
     /// Which registries, and with whose credentials.
     #[command(flatten)]
     pub registry: RegistryArgs,

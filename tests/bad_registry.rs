@@ -4,6 +4,7 @@
 mod fixtures;
 mod harness;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,9 +18,10 @@ use fixtures::layers::{Compression, Layer};
 use fixtures::pods::{Container, Pod, Workload};
 use fixtures::{distributions, manifests};
 use harness::bad_registry::{BadRegistry, Fault, PING, blob_path, manifest_path};
+use harness::engines::expect_same_rows;
 use harness::registry::Registry;
 use harness::running::{Ended, Running, assert_no_process_with, processes_with, until};
-use harness::{Result, Row, crane, files_below, rows, snapshot_of, snapshot_with};
+use harness::{Result, Row, crane, files_below, is_native, rows, snapshot_of, snapshot_with};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -160,6 +162,8 @@ struct Table {
     pods: Vec<Pod>,
     cases: BTreeMap<String, Expected>,
     folder: tempfile::TempDir,
+    /// How often the registry was asked in the run that was checked.
+    asked: Cell<usize>,
 }
 
 impl Table {
@@ -169,6 +173,7 @@ impl Table {
             pods: Vec::new(),
             cases: BTreeMap::new(),
             folder: tempfile::tempdir()?,
+            asked: Cell::new(0),
         })
     }
 
@@ -236,12 +241,22 @@ impl Table {
 
     /// Runs it, and compares every row.
     fn check(&self, arguments: &[&str]) -> Result {
-        let running = Running::start(self.command()?.args(arguments))?;
+        let mut command = self.command()?;
+        let running = Running::start(command.args(arguments))?;
         let ended = running.wait(BOUND, || Ok(()))?;
         assert_no_process_with(&self.registry.address)?;
         assert!(ended.status.success(), "{}", ended.stderr);
         self.assert_nothing_is_repeated(&ended)?;
-        self.compare()
+        self.compare()?;
+        self.asked.set(self.registry.log().len());
+        expect_same_rows(&command, &self.store())
+    }
+
+    /// What the registry was asked in the run that was checked.
+    fn asked(&self) -> Vec<String> {
+        let mut log = self.registry.log();
+        log.truncate(self.asked.get());
+        log
     }
 
     /// Compares every row of its run with what is expected.
@@ -409,12 +424,16 @@ fn broken(table: &mut Table) {
             Fault::Reset,
             ("partial", "network", "broke off"),
         ),
-        // crane 0.22.1 panics on it.
+        // crane 0.22.1 panics on it; the native engine does not look at it.
         (
             "warning-without-text",
             Manifest,
             Fault::Header("Warning: 299 - nope"),
-            ("failed", "internal", "crane manifest"),
+            if is_native() {
+                OK
+            } else {
+                ("failed", "internal", "crane manifest")
+            },
         ),
         // Enough for a terminal, a log and a page, if it were repeated.
         (
@@ -719,7 +738,7 @@ fn a_layer_that_many_images_share_is_waited_for_a_few_times_only() -> Result {
     }
     table.good();
     table.check(&["--crane-timeout", "3s"])?;
-    let asked = table.registry.log();
+    let asked = table.asked();
     let digest = fixtures::images::digest_of(&dead.blob());
     let asked = asked.iter().filter(|line| line.ends_with(&digest)).count();
     assert!((1..=3).contains(&asked), "asked {asked} times");
@@ -742,7 +761,7 @@ fn a_registry_that_answers_no_layer_costs_an_image_one_time_limit() -> Result {
     table.image("many", &image, ("partial", "timeout", "too slowly"));
     table.good();
     table.check(&["--crane-timeout", "3s", "--layers", "all"])?;
-    let asked = table.registry.log();
+    let asked = table.asked();
     let asked = asked.iter().filter(|line| line.contains("/many/blobs/"));
     assert_eq!(asked.count(), 2, "the configuration and one layer");
     Ok(())
@@ -821,7 +840,7 @@ fn concurrency_is_the_number_of_cranes_at_once() -> Result {
         Ok(())
     })?;
     assert!(ended.status.success(), "{}", ended.stderr);
-    assert_eq!(most, 3);
+    assert_eq!(most, if is_native() { 0 } else { 3 });
     // Nine in threes: three time limits one after the other.
     assert!(ended.took >= Duration::from_secs(6), "{:?}", ended.took);
     assert_no_process_with(&table.registry.address)
@@ -904,6 +923,9 @@ fn a_second_signal_ends_the_program_at_once_and_leaves_no_process() -> Result {
 
 #[test]
 fn a_helper_that_outlives_crane_holds_nothing_up() -> Result {
+    if is_native() {
+        return Ok(());
+    }
     let mut table = Table::new()?;
     let fault = Fault::status(403, "");
     let expected = ("failed", "denied", "let them pull it");

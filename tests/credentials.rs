@@ -15,6 +15,7 @@ use fixtures::images::{ImageSpec, Platform};
 use harness::docker_registry::{
     DockerRegistry, Note, SECRET, docker_config, notes, noting_crane, password,
 };
+use harness::engines::expect_same_rows;
 use harness::running::Running;
 use harness::{Result, Row, crane, files_below, rows, snapshot_with, stderr};
 use rustix::process::{Pid, Signal, kill_process};
@@ -102,6 +103,7 @@ impl Site {
             let bytes = fs::read(self.path("store").join(&file))?;
             assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{file}");
         }
+        expect_same_rows(command, &self.path("store"))?;
         rows(&self.path("store"))
     }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use fixtures::images::Built;
 use fixtures::truth::{self, COLUMNS, Case, SNAPSHOT_TIME, histories, layers};
 use fixtures::{distributions, registry, truth::layer};
+use harness::engines::expect_same_rows;
 use harness::registry::Registry;
 use harness::{Result, Row, crane, get, rows, snapshot_of, succeed};
 use serde_json::Value;
@@ -32,6 +33,10 @@ fn run(cases: &[Case], registry: &Registry, folder: &Path, arguments: &[&str]) -
     let mut command = snapshot_of(&pods, &store)?;
     command.arg("--nodes").arg(&nodes).args(arguments);
     succeed(command.args(["--snapshot-time", SNAPSHOT_TIME]))?;
+    // Where it does not matter how often the registry is asked.
+    if arguments.contains(&"--layers") {
+        expect_same_rows(&command, &store)?;
+    }
     let place = |pod: &str| -> Result<usize> {
         let number = pod.strip_prefix("case-").ok_or("a pod of no case")?;
         Ok(number.parse()?)

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::check_image::check_image;
 use super::{
     Outcome, UsageError, cluster_name, connect, credentials, open_store, registry_settings,
-    start_crane,
+    start_engine,
 };
 use crate::cli::{CheckArgs, PullSecretsOf, TableFormat};
 use crate::cluster::{Cluster, in_cluster};
@@ -21,8 +21,8 @@ use crate::pod::{Node, Pod};
 use crate::registry::guard::Rules;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::source::{CredentialSource, TenantCredentials};
-use crate::registry::{Crane, CraneSettings};
-use crate::report::{Scope, plain};
+use crate::registry::{Engine, EngineSettings};
+use crate::report::{EngineName, Scope, plain};
 use crate::snapshot::{ClusterSnapshot, RowOptions};
 use crate::storage::{ClusterName, Format, RunId, RunKey, Store};
 
@@ -76,12 +76,12 @@ pub async fn check(arguments: &CheckArgs, out: &mut dyn Write) -> anyhow::Result
     if let (Some(cluster), Some(snapshot)) = (&cluster, &snapshot) {
         answers.extend(check_pull_secrets(arguments, cluster, snapshot).await);
     }
-    let (crane, found) = check_crane(arguments, credentials, registries, cluster.as_ref()).await;
+    let (engine, found) = check_engine(arguments, credentials, registries, cluster.as_ref()).await;
     answers.push(found);
-    if let (Some(image), Some(crane)) = (&arguments.image, crane) {
+    if let (Some(image), Some(engine)) = (&arguments.image, engine) {
         let allowed = arguments.registry.allowed();
         let platform = arguments.cluster.default_platform.clone();
-        answers.extend(check_image(image, platform, crane, allowed, snapshot).await?);
+        answers.extend(check_image(image, platform, engine, allowed, snapshot).await?);
     }
     answers.extend(check_store(store.as_ref(), &name).await);
 
@@ -193,31 +193,39 @@ async fn check_pull_secrets(
     answers
 }
 
-async fn check_crane(
+async fn check_engine(
     arguments: &CheckArgs,
     credentials: CredentialSource,
     registries: Arc<RegistrySettings>,
     cluster: Option<&Cluster>,
-) -> (Option<Crane>, Answer) {
+) -> (Option<Engine>, Answer) {
     let rules = Rules::of_this_place(
         in_cluster(),
         arguments.registry.allow_host.clone(),
         cluster.and_then(Cluster::api_server),
     );
-    let settings = CraneSettings {
-        program: arguments.crane.crane.clone(),
-        timeout: arguments.crane.crane_timeout,
+    let settings = EngineSettings {
+        engine: arguments.engine.engine,
+        crane: arguments.engine.crane.clone(),
+        timeout: arguments.engine.crane_timeout,
         max_layer_bytes: ScanLimits::default().max_compressed_bytes,
         rules: rules.await,
         registries,
     };
-    let program = arguments.crane.crane.display();
-    match start_crane(settings, credentials, CancellationToken::new()).await {
-        Ok(crane) => {
-            let detail = format!("{} ({program})", crane.version());
-            (Some(crane), Answer::new("crane", Status::Ok, &detail))
+    let name = match settings.engine {
+        EngineName::Crane => "crane",
+        EngineName::Native => "engine",
+    };
+    let program = arguments.engine.crane.display();
+    match start_engine(settings, credentials, CancellationToken::new()).await {
+        Ok(engine) => {
+            let detail = match engine.crane_version() {
+                Some(version) => format!("{version} ({program})"),
+                None => "native: crane is not used".into(),
+            };
+            (Some(engine), Answer::new(name, Status::Ok, &detail))
         }
-        Err(error) => (None, answer("crane", Err(error))),
+        Err(error) => (None, answer(name, Err(error))),
     }
 }
 

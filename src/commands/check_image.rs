@@ -10,7 +10,7 @@ use crate::image::{ImageReference, Platform};
 use crate::inspect::{ImageTarget, Inspector, InspectorSettings, Plan, Wanted};
 use crate::os::{LayerPolicy, ScanLimits};
 use crate::registry::pattern::AllowedRegistries;
-use crate::registry::{Attempt, Crane};
+use crate::registry::{Attempt, Engine};
 use crate::report::{ErrorKind, ImageRecord, InspectionStatus};
 use crate::reuse::Knowledge;
 use crate::snapshot::ClusterSnapshot;
@@ -22,12 +22,12 @@ const MAX_TARGETS: usize = 4;
 pub(super) async fn check_image(
     image: &ImageReference,
     platform: Platform,
-    crane: Crane,
+    engine: Engine,
     allowed: AllowedRegistries,
     snapshot: Option<ClusterSnapshot>,
 ) -> anyhow::Result<Vec<Answer>> {
     let (targets, who) = targets(image, platform, snapshot);
-    let (crane, mut attempts) = crane.traced();
+    let (engine, mut attempts) = engine.traced();
     let settings = InspectorSettings {
         layers: LayerPolicy::Auto,
         scan_limits: ScanLimits::default(),
@@ -38,7 +38,7 @@ pub(super) async fn check_image(
         eol_warn_days: 0,
         now: Utc::now(),
     };
-    let inspector = Inspector::new(crane, settings, Knowledge::default());
+    let inspector = Inspector::new(engine, settings, Knowledge::default());
     let records = inspector.inspect(&targets, |_| ()).await;
     drop(inspector);
     let mut seen = Vec::new();

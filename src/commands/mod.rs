@@ -34,7 +34,7 @@ use crate::cluster::{self, Cluster};
 use crate::registry::helper::Helpers;
 use crate::registry::settings::{RegistrySettings, read_docker_config};
 use crate::registry::source::{CredentialSource, TenantCredentials, docker_config_file};
-use crate::registry::{Crane, CraneError, CraneSettings};
+use crate::registry::{Engine, EngineError, EngineSettings};
 use crate::report::plain;
 use crate::storage::{ClusterName, LocalStore, S3Store, Store, StoreLocation};
 
@@ -145,16 +145,16 @@ fn credentials(
     ))
 }
 
-/// Starts crane, and the guard before it.
-async fn start_crane(
-    settings: CraneSettings,
+/// Starts what reads the registries, and the guard before it.
+async fn start_engine(
+    settings: EngineSettings,
     credentials: CredentialSource,
     stop: CancellationToken,
-) -> anyhow::Result<Crane> {
-    let crane = Crane::find(settings, credentials, stop).await;
-    crane.map_err(|error| match error {
+) -> anyhow::Result<Engine> {
+    let engine = Engine::start(settings, credentials, stop).await;
+    engine.map_err(|error| match error {
         // A variable of the environment.
-        CraneError::Proxy(error) => UsageError::caused_by(&error).into(),
+        EngineError::Proxy(error) => UsageError::caused_by(&error).into(),
         other => other.into(),
     })
 }

@@ -16,7 +16,7 @@ use super::eol::eol_table;
 use super::summary::summarise;
 use super::{
     Outcome, UsageError, cluster_name, connect, credentials, open_store, registry_settings,
-    start_crane,
+    start_engine,
 };
 use crate::cli::{SnapshotArgs, TableFormat};
 use crate::cluster::{Cluster, in_cluster};
@@ -28,7 +28,7 @@ use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
 use crate::registry::guard::Rules;
 use crate::registry::settings::RegistrySettings;
-use crate::registry::{Crane, CraneSettings};
+use crate::registry::{Engine, EngineSettings};
 use crate::report::{
     ChangeCounts, Chunk, Completeness, ContainerRow, Counts, FileEntry, Header, ImageRecord,
     InspectionStatus, Manifest, Night, Report, SCHEMA_VERSION, Surroundings, Versions, encode,
@@ -81,8 +81,8 @@ pub async fn snapshot(
         arguments.registry.allow_host.clone(),
         live.and_then(Cluster::api_server),
     );
-    let crane = crane_settings(arguments, rules.await, registries);
-    let crane = start_crane(crane, credentials, stop.clone()).await?;
+    let engine = engine_settings(arguments, rules.await, registries);
+    let engine = start_engine(engine, credentials, stop.clone()).await?;
     let cluster = match source {
         Source::Read(snapshot) => snapshot,
         Source::Live(cluster) => tokio::select! {
@@ -98,7 +98,7 @@ pub async fn snapshot(
         "listed"
     );
 
-    let crane_version = crane.version().to_owned();
+    let crane_version = engine.crane_version().map(ToOwned::to_owned);
     let eol_data = eol.as_of;
     if eol.is_stale(time.date_naive()) {
         tracing::warn!(as_of = %eol_data, "the end-of-life table is over 180 days old: use a newer release, or --eol-data");
@@ -118,7 +118,7 @@ pub async fn snapshot(
         };
         knowledge(store.as_ref(), &key, &trust, reuse).await
     };
-    let inspector = Inspector::new(crane, inspector_settings(arguments, eol, time), known);
+    let inspector = Inspector::new(engine, inspector_settings(arguments, eol, time), known);
     let cut_off = tokio::spawn(watch(
         stop,
         interrupted,
@@ -137,7 +137,8 @@ pub async fn snapshot(
         scope: cluster.scope.clone(),
         versions: Versions {
             program: env!("CARGO_PKG_VERSION").into(),
-            crane: Some(crane_version),
+            engine: arguments.engine.engine,
+            crane: crane_version,
             detection_rules: RULES_VERSION,
             layers: arguments.layers,
             eol_data,
@@ -229,14 +230,15 @@ fn row_options(arguments: &SnapshotArgs) -> RowOptions {
     }
 }
 
-fn crane_settings(
+fn engine_settings(
     arguments: &SnapshotArgs,
     rules: Rules,
     registries: Arc<RegistrySettings>,
-) -> CraneSettings {
-    CraneSettings {
-        program: arguments.crane.crane.clone(),
-        timeout: arguments.crane.crane_timeout,
+) -> EngineSettings {
+    EngineSettings {
+        engine: arguments.engine.engine,
+        crane: arguments.engine.crane.clone(),
+        timeout: arguments.engine.crane_timeout,
         max_layer_bytes: arguments.max_layer << 20,
         rules,
         registries,
@@ -315,7 +317,7 @@ async fn watch(
     reason
 }
 
-async fn inspect(inspector: &Inspector<Crane>, plan: &Plan) -> Vec<ImageRecord> {
+async fn inspect(inspector: &Inspector<Engine>, plan: &Plan) -> Vec<ImageRecord> {
     let progress = if std::io::stderr().is_terminal() {
         ProgressBar::new(plan.targets.len() as u64)
     } else {

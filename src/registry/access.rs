@@ -9,7 +9,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::guard::HostPattern;
 use super::pattern::is_docker_hub;
-use super::scratch::Scratch;
 use super::settings::RegistryEntry;
 
 /// Requests that a crane process makes at the most when nothing goes wrong: `/v2/`, a token, the content.
@@ -24,8 +23,8 @@ pub(super) struct Access {
     pub(super) timeout: Duration,
     /// Whether plain HTTP and unknown certificates are allowed.
     pub(super) is_insecure: bool,
-    /// Certificates for `SSL_CERT_FILE`.
-    pub(super) certificates: Option<PathBuf>,
+    /// Certificates to trust besides the system's.
+    pub(super) ca_bundle: Option<PathBuf>,
     /// Its token and blob hosts.
     pub(super) hosts: Vec<HostPattern>,
     /// Least time between the starts of two processes.
@@ -43,43 +42,28 @@ struct Budget {
 }
 
 impl Access {
-    /// Reads what the settings say; certificates are put into `scratch`.
-    pub(super) fn new(
-        registry: &str,
-        entry: Option<&RegistryEntry>,
-        timeout: Duration,
-        scratch: &Scratch,
-    ) -> std::io::Result<Self> {
+    /// Reads what the settings say.
+    pub(super) fn new(registry: &str, entry: Option<&RegistryEntry>, timeout: Duration) -> Self {
         let manifests = match entry.and_then(|entry| entry.manifests_per_run) {
             Some(left) => Budget::new(left, true),
             None if is_docker_hub(registry) => Budget::new(DOCKER_HUB_MANIFESTS, false),
             None => Budget::new(u64::MAX, false),
         };
         let Some(entry) = entry else {
-            return Ok(Self {
+            return Self {
                 timeout,
                 is_insecure: false,
-                certificates: None,
+                ca_bundle: None,
                 hosts: Vec::new(),
                 gap: Duration::ZERO,
                 permits: None,
                 manifests,
-            });
+            };
         };
-        let certificates = entry.ca_bundle.as_deref().map(|bundle| {
-            // crane reads one file: what the environment names is still trusted.
-            let mut text = Vec::new();
-            if let Some(own) = std::env::var_os("SSL_CERT_FILE") {
-                text.extend(std::fs::read(own)?);
-                text.push(b'\n');
-            }
-            text.extend(std::fs::read(bundle)?);
-            scratch.certificates(&text)
-        });
-        Ok(Self {
+        Self {
             timeout: entry.timeout.unwrap_or(timeout),
             is_insecure: entry.insecure,
-            certificates: certificates.transpose()?,
+            ca_bundle: entry.ca_bundle.clone(),
             hosts: [&*entry.token_hosts, &*entry.blob_hosts].concat(),
             gap: entry.requests_per_second.map_or(Duration::ZERO, |rate| {
                 Duration::from_secs_f64(REQUESTS_OF_A_PROCESS / rate)
@@ -88,7 +72,7 @@ impl Access {
                 .concurrency
                 .map(|permits| Arc::new(Semaphore::new(permits))),
             manifests,
-        })
+        }
     }
 
     /// Waits until one more process may run.
@@ -129,17 +113,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_ends_but_what_was_begun_is_finished() -> std::io::Result<()> {
-        let scratch = Scratch::open()?;
-        let hub = Access::new("docker.io", None, Duration::ZERO, &scratch)?;
+    fn a_budget_ends_but_what_was_begun_is_finished() {
+        let hub = Access::new("docker.io", None, Duration::ZERO);
         for _ in 0..DOCKER_HUB_MANIFESTS {
             assert!(hub.may_ask_for_manifest(false, false));
         }
         assert!(!hub.may_ask_for_manifest(false, false));
         assert!(hub.may_ask_for_manifest(false, true));
         assert!(hub.may_ask_for_manifest(true, false), "a login has its own");
-        let other = Access::new("quay.io", None, Duration::ZERO, &scratch)?;
+        let other = Access::new("quay.io", None, Duration::ZERO);
         assert!((0..1_000).all(|_| other.may_ask_for_manifest(false, false)));
-        Ok(())
     }
 }

@@ -42,12 +42,16 @@ const SHAPES: &[(&str, ErrorKind)] = &[
     // What registries answer with a 500 or 503.
     ("UNKNOWN: ", ErrorKind::Network),
     ("UNAVAILABLE", ErrorKind::Network),
+    (CIRCLES, ErrorKind::Invalid),
     ("panic: ", ErrorKind::Internal),
     (TOKEN_IN_CLEAR, ErrorKind::Policy),
     (INNER[0], ErrorKind::Policy),
     (INNER[1], ErrorKind::Policy),
     (INNER[2], ErrorKind::Policy),
 ];
+
+/// What crane says where a ping is sent round: there it stops by itself.
+const CIRCLES: &str = "stopped after 10 redirects";
 
 /// What crane says where a registry with TLS wants a token to be asked for without.
 const TOKEN_IN_CLEAR: &str = "realm scheme ";
@@ -72,17 +76,35 @@ const FALLBACKS: &[(&str, ErrorKind)] = &[
 pub fn classify(registry: &str, stderr: &str) -> InspectError {
     let (shape, kind) = shape(stderr).unwrap_or(("", ErrorKind::Internal));
     if shape == TOKEN_IN_CLEAR {
-        let message = format!(
-            "{registry} asks for a token without TLS, which nobody was asked for: ask its operator for a token service with a certificate"
-        );
-        return InspectError::new(kind, message);
+        return token_in_clear(registry);
     }
     if INNER.contains(&shape) {
-        let message = format!(
-            "{registry} leads to an inner address, which was not asked: ask its operator where it redirects to"
-        );
-        return InspectError::new(kind, message);
+        return leads_inside(registry);
     }
+    if shape == CIRCLES {
+        return refused(registry, &Verdict::Endless, false);
+    }
+    of_kind(kind, registry)
+}
+
+/// A token is to be asked for without TLS.
+pub(super) fn token_in_clear(registry: &str) -> InspectError {
+    let message = format!(
+        "{registry} asks for a token without TLS, which nobody was asked for: ask its operator for a token service with a certificate"
+    );
+    InspectError::new(ErrorKind::Policy, message)
+}
+
+/// A redirect or a realm leads to an inner address.
+pub(super) fn leads_inside(registry: &str) -> InspectError {
+    let message = format!(
+        "{registry} leads to an inner address, which was not asked: ask its operator where it redirects to"
+    );
+    InspectError::new(ErrorKind::Policy, message)
+}
+
+/// The sentence that most failures of a kind have.
+pub(super) fn of_kind(kind: ErrorKind, registry: &str) -> InspectError {
     InspectError::new(kind, sentence(kind, registry))
 }
 
@@ -94,11 +116,16 @@ pub(super) fn is_overload(stderr: &str) -> bool {
 
 /// A failure of which the guard knows the cause, where crane says only that its proxy refused.
 pub(super) fn guarded(registry: &str, verdict: &Verdict, stderr: &str) -> InspectError {
-    let of_kind = |kind| InspectError::new(kind, sentence(kind, registry));
-    let is_tls = || stderr.contains("x509: ") || stderr.contains("tls: ");
+    let is_tls = stderr.contains("x509: ") || stderr.contains("tls: ");
+    refused(registry, verdict, is_tls)
+}
+
+/// The same, where it is known whether TLS failed before.
+pub(super) fn refused(registry: &str, verdict: &Verdict, is_tls: bool) -> InspectError {
+    let of_kind = |kind| of_kind(kind, registry);
     match verdict {
-        // crane tries plain HTTP by itself where TLS failed.
-        Verdict::Refused(refusal) if refusal.rule == Rule::PlainHttp && is_tls() => {
+        // Plain HTTP was tried where TLS failed.
+        Verdict::Refused(refusal) if refusal.rule == Rule::PlainHttp && is_tls => {
             of_kind(ErrorKind::Tls)
         }
         Verdict::Refused(refusal) => {
@@ -114,7 +141,7 @@ pub(super) fn guarded(registry: &str, verdict: &Verdict, stderr: &str) -> Inspec
         Verdict::NoSuchHost(host) | Verdict::Unreachable(host) => {
             let own = Pass::new(registry, 0).is_ok_and(|own| own.registry.host == host.host);
             // Its second try may reach nobody who speaks plain HTTP.
-            if own && is_tls() {
+            if own && is_tls {
                 return of_kind(ErrorKind::Tls);
             }
             if own {
@@ -345,6 +372,11 @@ mod tests {
                 "wrong name",
                 "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": tls: failed to verify certificate: x509: certificate is valid for other.localhost, not r",
                 ErrorKind::Tls,
+            ),
+            (
+                "a ping that is sent round",
+                "Error: fetching manifest r/a@sha256:x: Get \"https://r/v2/\": stopped after 10 redirects",
+                ErrorKind::Invalid,
             ),
             (
                 "HTTP for HTTPS",

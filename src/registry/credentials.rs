@@ -66,6 +66,26 @@ impl Credential {
         }
     }
 
+    /// What stands for a user's name and password in `Authorization`, if there are both.
+    pub(super) fn basic(&self) -> Option<Zeroizing<String>> {
+        if self.username.is_empty() || self.password.is_empty() {
+            return None;
+        }
+        let both = Zeroizing::new(format!("{}:{}", &*self.username, &*self.password));
+        let both = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*both));
+        Some(Zeroizing::new(format!("Basic {}", &*both)))
+    }
+
+    /// A refresh token for a token service.
+    pub(super) fn identity_token(&self) -> Option<&str> {
+        self.identity_token.as_deref().map(String::as_str)
+    }
+
+    /// A bearer token for the registry itself.
+    pub(super) fn registry_token(&self) -> Option<&str> {
+        self.registry_token.as_deref().map(String::as_str)
+    }
+
     fn is_empty(&self) -> bool {
         let tokens = [&self.identity_token, &self.registry_token];
         self.username.is_empty()

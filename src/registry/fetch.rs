@@ -1,79 +1,24 @@
-//! crane as a [`Registry`]: which places are asked for something, with which credentials, within which
-//! bounds. References are rebuilt; mirrors come before the registry.
+//! An engine as a [`Registry`]: which places are asked for something, with which credentials, within
+//! which bounds. References are rebuilt; mirrors come before the registry.
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::crane::{Crane, Task, internal, read_all, small};
-use super::process::{Limits, Outcome};
+use super::engine::{Content, Engine, Task, internal, read_all};
+use super::request::Request;
 use super::source::{Candidate, Pull, Turn};
 use super::{Answer, InspectError, Registry};
 use crate::image::Digest;
 use crate::report::ErrorKind;
 
-/// A manifest's limit, the one that the OCI distribution specification asks registries for.
-const MAX_MANIFEST_BYTES: u64 = 4 << 20;
-/// A configuration's limit; real ones stay below 100 KiB.
-const MAX_CONFIGURATION_BYTES: u64 = 8 << 20;
-/// What `crane digest` prints has 72.
-const MAX_DIGEST_BYTES: u64 = 4 << 10;
-/// A layer may take this long in all; 512 MiB at the slowest allowed pace would take longer.
-const MAX_LAYER_TIME: Duration = Duration::from_secs(30 * 60);
-/// A layer's least pace: slower than this a second, it would not end in a night.
-const MIN_LAYER_BYTES_PER_SECOND: u64 = 4 * 1024;
-
-/// What is asked for.
-#[derive(Debug, Clone, Copy)]
-enum Request<'a> {
-    Tag(&'a str),
-    Manifest { digest: &'a Digest, child: bool },
-    Configuration(&'a Digest),
-    Layer(&'a Digest),
-}
-
-impl Request<'_> {
-    fn verb(self) -> &'static str {
-        match self {
-            Self::Tag(_) => "digest",
-            Self::Manifest { .. } => "manifest",
-            Self::Configuration(_) | Self::Layer(_) => "blob",
-        }
-    }
-
-    fn reference(self, pull: &Pull) -> String {
-        match self {
-            Self::Tag(tag) => pull.at_tag(tag),
-            Self::Manifest { digest, .. } | Self::Configuration(digest) | Self::Layer(digest) => {
-                pull.at_digest(digest)
-            }
-        }
-    }
-
-    fn limits(self, time: Duration, max_layer_bytes: u64) -> Limits {
-        match self {
-            Self::Tag(_) => small(time, MAX_DIGEST_BYTES),
-            Self::Manifest { .. } => small(time, MAX_MANIFEST_BYTES),
-            Self::Configuration(_) => small(time, MAX_CONFIGURATION_BYTES),
-            Self::Layer(_) => Limits {
-                time: MAX_LAYER_TIME.max(time),
-                pace_window: Some(time),
-                min_bytes: MIN_LAYER_BYTES_PER_SECOND * time.as_secs().max(1),
-                // The scan ends at its own limit, which is this one; some room is left for it to notice.
-                max_bytes: max_layer_bytes + (1 << 20),
-            },
-        }
-    }
-}
-
-impl Crane {
+impl Engine {
     /// Asks the mirrors, then the registry itself, until one has it.
     async fn fetch<T: Send + 'static>(
         &self,
         pull: &Pull,
         request: Request<'_>,
         read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
-    ) -> Result<Answer<Outcome<T>>, InspectError> {
+    ) -> Result<Answer<Content<T>>, InspectError> {
         let mut missed = Vec::new();
         for mirror in self.settings.registries.mirrors_of(pull) {
             match self.fetch_from(&mirror, request, read.clone()).await {
@@ -105,19 +50,18 @@ impl Crane {
         pull: &Pull,
         request: Request<'_>,
         read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
-    ) -> Result<Outcome<T>, InspectError> {
-        let access = self.access(&pull.registry)?;
+    ) -> Result<Content<T>, InspectError> {
+        let access = self.access(&pull.registry);
         let mut turn = self.credentials.turn(pull);
         while let Some(candidate) = self.next(&mut turn).await {
             let task = Task {
-                registry: &pull.registry,
+                pull,
                 access: &access,
                 candidate: &candidate,
-                verb: request.verb(),
-                reference: request.reference(pull),
+                request,
                 limits: request.limits(access.timeout, self.settings.max_layer_bytes),
             };
-            within_budget(&task, request)?;
+            within_budget(&task)?;
             let result = self.run(&task, read.clone()).await;
             let is_refused = tokio::select! {
                 biased;
@@ -149,14 +93,14 @@ impl Crane {
         let Answer { value, via } = self.fetch(pull, request, read_all).await?;
         let value = value
             .value
-            .map_err(|_| internal("crane's output could not be read"))?;
+            .map_err(|_| internal("what the registry sent could not be read"))?;
         Ok(Answer { value, via })
     }
 }
 
 /// Whether the registry's budget of manifests allows for a request.
-fn within_budget(task: &Task<'_>, request: Request<'_>) -> Result<(), InspectError> {
-    let Request::Manifest { child, .. } = request else {
+fn within_budget(task: &Task<'_>) -> Result<(), InspectError> {
+    let Request::Manifest { child, .. } = task.request else {
         return Ok(());
     };
     if task
@@ -165,14 +109,14 @@ fn within_budget(task: &Task<'_>, request: Request<'_>) -> Result<(), InspectErr
     {
         return Ok(());
     }
-    let registry = task.registry;
+    let registry = task.registry();
     let message = format!(
         "the run's budget of manifests for {registry} is spent: a later night goes on here; a credential or a larger manifest_budget in --registries lets one do more"
     );
     Err(InspectError::new(ErrorKind::RateLimited, message).skipped())
 }
 
-impl Registry for Crane {
+impl Registry for Engine {
     async fn resolve(&self, pull: &Pull, tag: &str) -> Result<Digest, InspectError> {
         let answer = self.fetch_small(pull, Request::Tag(tag)).await?;
         let text = String::from_utf8(answer.value).unwrap_or_default();
@@ -207,8 +151,7 @@ impl Registry for Crane {
         digest: &Digest,
         read: impl FnOnce(&mut dyn Read) -> T + Clone + Send + 'static,
     ) -> Result<(T, bool), InspectError> {
-        let outcome = self.fetch(pull, Request::Layer(digest), read).await?.value;
-        let is_whole = outcome.status.success() && outcome.read_to_end;
-        Ok((outcome.value, is_whole))
+        let content = self.fetch(pull, Request::Layer(digest), read).await?.value;
+        Ok((content.value, content.is_whole))
     }
 }

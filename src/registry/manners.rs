@@ -30,7 +30,7 @@ const FIRST_GAP: Duration = Duration::from_millis(50);
 const MAX_GAP: Duration = Duration::from_secs(2);
 /// What is left of it after an answer.
 const GAP_DECAY: f64 = 0.99;
-/// Attempts at a request that the registry was too busy for; crane makes three of its own each time.
+/// Attempts at a request that the registry was too busy for; an engine makes three of its own each time.
 const MAX_ATTEMPTS: u32 = 4;
 /// Attempts at one that it failed at, with a 5xx.
 const MAX_ATTEMPTS_AT_FAILURES: u32 = 2;

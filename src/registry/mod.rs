@@ -1,5 +1,5 @@
-//! Reading from registries: the [`Registry`] trait, crane behind it, and the [`guard`] between crane and
-//! the network.
+//! Reading from registries: the [`Registry`] trait, an engine behind it, crane or our own, and the
+//! [`guard`] between that and the network.
 
 mod access;
 mod classify;
@@ -7,12 +7,16 @@ mod crane;
 pub mod credentials;
 #[cfg(test)]
 mod credentials_tests;
+mod engine;
 mod fetch;
 pub mod guard;
 pub mod helper;
+mod limits;
 mod manners;
+mod native;
 pub mod pattern;
 mod process;
+mod request;
 mod sandbox;
 pub mod scratch;
 pub mod settings;
@@ -21,7 +25,7 @@ mod settings_tests;
 pub mod source;
 
 pub use classify::classify;
-pub use crane::{Attempt, Crane, CraneError, CraneSettings};
+pub use engine::{Attempt, Engine, EngineError, EngineSettings};
 
 use std::io::Read;
 use std::sync::Arc;

@@ -5,15 +5,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, Command};
-use tokio::time::{Instant, interval, sleep, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::limits::{Ended, Limits, Output, Progress, Watch};
 use super::sandbox::{self, Confinement};
 
 /// Error text beyond this is not kept: 16 KiB hold every message that crane makes by itself.
@@ -21,28 +21,6 @@ const MAX_STDERR_BYTES: u64 = 16 * 1024;
 
 /// How long error text may still arrive after the process and its group have ended.
 const STDERR_TIME: Duration = Duration::from_secs(1);
-
-/// What a process may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// From start to end.
-    pub(super) time: Duration,
-    /// At least [`Self::min_bytes`] arrive in each of these; none where output is small.
-    pub(super) pace_window: Option<Duration>,
-    /// See [`Self::pace_window`].
-    pub(super) min_bytes: u64,
-    /// Output beyond this ends it.
-    pub(super) max_bytes: u64,
-}
-
-/// Why a process was ended by us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    Time,
-    Pace,
-    Cancelled,
-    TooLarge,
-}
 
 /// What became of a process.
 pub(super) struct Outcome<T> {
@@ -69,44 +47,6 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// Counts what passes, and ends early when the run is over or the limit met: a decompressor goes on
-/// with what it holds long after the process has died.
-struct Output {
-    pipe: File,
-    progress: Arc<Progress>,
-    max_bytes: u64,
-}
-
-#[derive(Default)]
-struct Progress {
-    bytes: AtomicU64,
-    stop: AtomicBool,
-    at_end: AtomicBool,
-    too_large: AtomicBool,
-}
-
-impl Read for Output {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.progress.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("reading was ended"));
-        }
-        let count = self.pipe.read(buffer)?;
-        if count == 0 && !buffer.is_empty() {
-            self.progress.at_end.store(true, Ordering::Relaxed);
-        }
-        let total = self
-            .progress
-            .bytes
-            .fetch_add(count as u64, Ordering::Relaxed)
-            + count as u64;
-        if total > self.max_bytes {
-            self.progress.too_large.store(true, Ordering::Relaxed);
-            return Err(io::Error::other("the output is larger than its limit"));
-        }
-        Ok(count)
     }
 }
 
@@ -137,49 +77,27 @@ pub(super) async fn run<T: Send + 'static>(
 
     let progress = Arc::new(Progress::default());
     let mut output = Output {
-        pipe: stdout.into_owned_fd()?.into(),
+        source: File::from(stdout.into_owned_fd()?),
         progress: Arc::clone(&progress),
         max_bytes: limits.max_bytes,
     };
-    let mut reader = tokio::task::spawn_blocking(move || read(&mut output));
+    let reader = tokio::task::spawn_blocking(move || read(&mut output));
     let over = CancellationToken::new();
     let errors = tokio::spawn(read_errors(stderr, over.clone()));
 
-    let deadline = Instant::now() + limits.time;
-    let mut ended = None;
-    let end = |reason: Ended, ended: &mut Option<Ended>| {
-        ended.get_or_insert(reason);
-        progress.stop.store(true, Ordering::Relaxed);
-        group.kill();
-    };
-    let mut pace = interval(limits.pace_window.unwrap_or(limits.time));
-    pace.tick().await;
-    let mut seen = 0;
-    let value = loop {
-        tokio::select! {
-            value = &mut reader => break value.map_err(io::Error::other)?,
-            () = sleep_until(deadline), if ended.is_none() => end(Ended::Time, &mut ended),
-            () = stop.cancelled(), if ended.is_none() => end(Ended::Cancelled, &mut ended),
-            _ = pace.tick(), if limits.pace_window.is_some() && ended.is_none() => {
-                let bytes = progress.bytes.load(Ordering::Relaxed);
-                if bytes - seen < limits.min_bytes { end(Ended::Pace, &mut ended); }
-                seen = bytes;
-            }
-        }
-    };
-    if progress.too_large.load(Ordering::Relaxed) {
-        end(Ended::TooLarge, &mut ended);
+    let mut watch = Watch::new(limits, stop, &progress);
+    let value = watch.over(reader, || group.kill()).await;
+    let value = value.map_err(io::Error::other)?;
+    if progress.is_too_large() {
+        watch.end(Ended::TooLarge);
     }
     // The pipe is closed: a process that still writes ends by SIGPIPE. One that waits for its server
     // would not notice that nobody reads on.
-    if !progress.at_end.load(Ordering::Relaxed) {
+    if !progress.is_at_end() {
         group.kill();
     }
-    let status = tokio::select! {
-        status = child.wait() => status?,
-        () = sleep_until(deadline), if ended.is_none() => { end(Ended::Time, &mut ended); child.wait().await? }
-        () = stop.cancelled(), if ended.is_none() => { end(Ended::Cancelled, &mut ended); child.wait().await? }
-    };
+    watch.no_more_pace();
+    let status = watch.over(child.wait(), || group.kill()).await?;
     // Helpers of the process that still hold its stderr end with the group.
     group.kill();
     group.0 = None;
@@ -188,13 +106,12 @@ pub(super) async fn run<T: Send + 'static>(
         errors.abort();
     }
     let stderr = errors.await.unwrap_or_default();
-    let read_to_end = progress.at_end.load(Ordering::Relaxed);
     Ok(Outcome {
         value,
         status,
         stderr,
-        ended,
-        read_to_end,
+        ended: watch.ended(),
+        read_to_end: progress.is_at_end(),
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -157,12 +158,28 @@ impl std::fmt::Display for Scope {
     }
 }
 
+/// What reads registries.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineName {
+    /// The crane program, a process for each request
+    #[default]
+    Crane,
+    /// This program itself, whose connections and tokens serve many requests
+    Native,
+}
+
 /// What made the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// This program.
     pub program: String,
-    /// crane, as it names itself.
+    /// What read the registries; where it is missing, it was crane.
+    #[serde(default)]
+    pub engine: EngineName,
+    /// crane, as it names itself; null where it was not used.
     pub crane: Option<String>,
     /// The number of the distribution rules; facts of other rules are learned anew.
     pub detection_rules: u32,
@@ -173,6 +190,17 @@ pub struct Versions {
     pub layers: LayerPolicy,
     /// The date of the end-of-life table.
     pub eol_data: NaiveDate,
+}
+
+impl Versions {
+    /// What read the registries, for people.
+    pub fn engine_text(&self) -> String {
+        match (self.engine, &self.crane) {
+            (EngineName::Native, _) => "native engine".into(),
+            (EngineName::Crane, Some(version)) => format!("crane {version}"),
+            (EngineName::Crane, None) => "crane unknown".into(),
+        }
+    }
 }
 
 /// Whether the run saw everything that it was asked to see.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
-    Completeness, ContainerRow, ContainerType, Header, ImageRecord, PlatformSource, Report, Scope,
-    Versions,
+    Completeness, ContainerRow, ContainerType, EngineName, Header, ImageRecord, PlatformSource,
+    Report, Scope, Versions,
 };
 use crate::os::LayerPolicy;
 
@@ -61,6 +61,7 @@ pub(super) fn report(containers: usize) -> Result<Report, Box<dyn std::error::Er
             scope: Scope::default(),
             versions: Versions {
                 program: "0.1.0".into(),
+                engine: EngineName::Crane,
                 crane: None,
                 detection_rules: 1,
                 layers: LayerPolicy::weakest(),

@@ -106,6 +106,16 @@ struct Content {
     bytes: Arc<Vec<u8>>,
 }
 
+/// Tokens that it gives, without which it answers nothing.
+struct Tokens {
+    /// How often each serves.
+    uses: usize,
+    /// How often each of those that were given still does.
+    left: HashMap<String, usize>,
+    /// The scopes that were asked for.
+    scopes: Vec<String>,
+}
+
 #[derive(Default)]
 struct State {
     contents: Mutex<HashMap<String, Content>>,
@@ -115,6 +125,7 @@ struct State {
     refusals: AtomicUsize,
     delay: Mutex<Duration>,
     limit: Mutex<Option<Limit>>,
+    tokens: Mutex<Option<Tokens>>,
     connections: Mutex<Vec<TcpStream>>,
     hanging: AtomicUsize,
     credentials: AtomicUsize,
@@ -195,6 +206,27 @@ impl BadRegistry {
             second: Instant::now(),
             count: 0,
         });
+    }
+
+    /// Asks for a token from now on, and gives ones that serve so often.
+    pub(crate) fn ask_for_tokens(&self, uses: usize) {
+        *lock(&self.state.tokens) = Some(Tokens {
+            uses,
+            left: HashMap::new(),
+            scopes: Vec::new(),
+        });
+    }
+
+    /// The scopes for which a token was asked, in their order.
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        let tokens = lock(&self.state.tokens);
+        let scopes = tokens.as_ref().map(|tokens| tokens.scopes.clone());
+        scopes.unwrap_or_default()
+    }
+
+    /// How many connections there were so far.
+    pub(crate) fn connections(&self) -> usize {
+        lock(&self.state.connections).len()
     }
 
     /// Answers 429 to so many requests from now on, whenever they come.
@@ -298,6 +330,10 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
             }
         }
         lock(&state.heads).push(head.clone());
+        if let Some(answer) = about_tokens(stream, state, &line, &head)? {
+            stream.write_all(&answer)?;
+            continue;
+        }
         let refused = is_too_many(state);
         let at = Instant::now();
         lock(&state.accesses).push(Access { at, refused });
@@ -320,6 +356,54 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
             None => stream.write_all(&good_answer(method, path, content))?,
         }
     }
+}
+
+/// A token, or the demand for one; nothing where a request has one that still serves.
+fn about_tokens(
+    stream: &TcpStream,
+    state: &State,
+    line: &str,
+    head: &str,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut tokens = lock(&state.tokens);
+    let Some(tokens) = tokens.as_mut() else {
+        return Ok(None);
+    };
+    let target = line.split(' ').nth(1).unwrap_or_default();
+    if let Some(query) = target.strip_prefix("/token?") {
+        let token = format!("token-{}", tokens.scopes.len());
+        let scope = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("scope="));
+        tokens.scopes.push(
+            scope
+                .unwrap_or_default()
+                .replace("%3A", ":")
+                .replace("%2F", "/"),
+        );
+        tokens.left.insert(token.clone(), tokens.uses);
+        let body = format!("{{\"token\":\"{token}\",\"expires_in\":300}}");
+        let length = body.len();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        return Ok(Some(answer.into()));
+    }
+    let shown = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_it = name.eq_ignore_ascii_case("authorization");
+        value.trim().strip_prefix("Bearer ").filter(|_| is_it)
+    });
+    let left = shown.and_then(|token| tokens.left.get_mut(token));
+    if let Some(left) = left.filter(|left| **left > 0) {
+        *left -= 1;
+        return Ok(None);
+    }
+    let address = stream.local_addr()?;
+    Ok(Some(
+        format!(
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"bad\"\r\nContent-Length: 0\r\n\r\n"
+        )
+        .into(),
+    ))
 }
 
 fn is_too_many(state: &State) -> bool {

@@ -15,8 +15,10 @@ pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod control_plane;
 pub(crate) mod docker_registry;
+pub(crate) mod engines;
 pub(crate) mod helm;
 pub(crate) mod hostile;
+pub(crate) mod http2;
 pub(crate) mod http_proxy;
 pub(crate) mod identity;
 pub(crate) mod memory_group;
@@ -66,6 +68,11 @@ pub(crate) fn crane() -> Result<PathBuf> {
     tool("bin/crane")
 }
 
+/// Whether a whole suite runs by the native engine: `TEST_ENGINE=native cargo test --test faults`.
+pub(crate) fn is_native() -> bool {
+    std::env::var_os("TEST_ENGINE").is_some_and(|engine| engine == "native")
+}
+
 /// image-census, without the settings of whoever runs the tests.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_image-census"));
@@ -75,6 +82,9 @@ pub(crate) fn program() -> Command {
         if text.starts_with("IMAGE_CENSUS_") || text.starts_with("AWS_") || own.contains(&&*text) {
             command.env_remove(name);
         }
+    }
+    if is_native() {
+        command.env("IMAGE_CENSUS_ENGINE", "native");
     }
     command.stdin(Stdio::null());
     command

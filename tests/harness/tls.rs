@@ -59,6 +59,13 @@ impl Certificate {
     fn key(&self) -> PathBuf {
         self.folder.path().join("key.pem")
     }
+
+    /// A server's settings with it, which speaks these protocols; none is HTTP/1.1.
+    pub(crate) fn server(&self, protocols: &[&[u8]]) -> Result<ServerConfig> {
+        let mut config = config(&self.file(), &self.key())?;
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(config)
+    }
 }
 
 /// The settings of an authority that signs what it is given.
@@ -78,8 +85,7 @@ fn request(hosts: &[&str]) -> Command {
 impl Front {
     /// Listens on a free port and passes what comes on to `server`.
     pub(crate) fn start(certificate: &Certificate, server: &str) -> Result<Self> {
-        let config = config(&certificate.file(), &certificate.key())?;
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = TlsAcceptor::from(Arc::new(certificate.server(&[])?));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

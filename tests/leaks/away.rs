@@ -2,6 +2,7 @@
 
 use crate::harness::Result;
 use crate::harness::bad_registry::Fault;
+use crate::harness::engines::expect_same_rows;
 use crate::outside::Outside;
 use crate::site::{OK, Part, run};
 
@@ -259,7 +260,9 @@ fn redirects_and_realms_to_where_crane_may_not_go_are_asked_by_nobody() -> Resul
         ("partial", "invalid", ""),
     )?;
     outside.may_ask_for("elsewhere.example:443");
-    let ended = run(&mut outside.command()?)?;
+    let mut command = outside.command()?;
+    let ended = run(&mut command)?;
+    expect_same_rows(&command, &outside.site.store())?;
     assert!(
         !outside.world.strangers_heard().is_empty(),
         "nobody remembers"

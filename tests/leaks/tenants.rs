@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::manifests;
 use crate::harness::bad_registry::{BadRegistry, Fault, PING};
+use crate::harness::engines::expect_same_rows;
 use crate::harness::{Result, crane, program};
 use crate::outside::Outside;
 use crate::secrets::{auth, secret};
@@ -146,6 +147,7 @@ fn a_tenants_secret_is_a_user_and_a_password_for_its_own_pods_and_nothing_else()
         .env("HOME", &folder)
         .env("KUBECONFIG", &kubeconfig);
     let ended = run(&mut command)?;
+    expect_same_rows(&command, &outside.site.store())?;
     assert!(!ran.exists(), "a tenant's helper was run");
     outside.expect_no_leak(&ended)
 }

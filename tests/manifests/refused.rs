@@ -67,6 +67,10 @@ const REFUSED: &[(&[&str], &str)] = &[
         "'IMAGE_CENSUS_STORE'",
     ),
     (
+        &["settings.IMAGE_CENSUS_ENGINE=skopeo"],
+        "'/settings/IMAGE_CENSUS_ENGINE'",
+    ),
+    (
         &["settings.IMAGE_CENSUS_CONCURENCY=4"],
         "'IMAGE_CENSUS_CONCURENCY'",
     ),

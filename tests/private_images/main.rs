@@ -22,6 +22,7 @@ use fixtures::images::{Built, ImageSpec, Platform};
 use fixtures::{distributions, tenants};
 use harness::control_plane::{Access, ControlPlane};
 use harness::docker_registry::{Note, SECRET, notes, noting_crane, password};
+use harness::engines::expect_same_rows;
 use harness::{Result, Row, files_below, program, rows, stderr};
 use registries::{OPERATORS, Registries};
 use table::{Case, ELSEWHERE, WITHOUT_SECRETS, cases};
@@ -170,7 +171,9 @@ impl Site {
             let bytes = fs::read(store.join(&file))?;
             no_secret(&String::from_utf8_lossy(&bytes), &file);
         }
-        Ok((store, notes(&noted)?))
+        let notes = notes(&noted)?;
+        expect_same_rows(&command, &store)?;
+        Ok((store, notes))
     }
 
     /// A place's name, by its host and port.

@@ -14,14 +14,17 @@ mod resolve;
 mod site;
 mod upstream;
 mod visit;
+mod way;
 
 pub use address::Place;
 pub use host_port::{HostPort, HostPortError};
 pub use policy::{HostPattern, Pass, Refusal, Rule, Rules, check_name};
 pub use presets::hosts_of;
 pub use resolve::{Resolve, SystemResolver};
+pub(in crate::registry) use upstream::Stream;
 pub use upstream::{Upstream, UpstreamError};
 pub use visit::Verdict;
+pub use way::Way;
 
 use std::collections::HashMap;
 use std::io;
@@ -42,9 +45,7 @@ const USER: &str = "crane";
 
 /// What all connections share.
 struct Shared {
-    rules: Rules,
-    upstream: Upstream,
-    resolver: Box<dyn Resolve>,
+    way: Arc<Way>,
     /// By the Proxy-Authorization that a process sends.
     visits: Mutex<HashMap<String, Arc<Visit>>>,
 }
@@ -58,17 +59,11 @@ pub struct Guard {
 
 impl Guard {
     /// Listens on a free port of 127.0.0.1.
-    pub async fn start(
-        rules: Rules,
-        upstream: Upstream,
-        resolver: impl Resolve,
-    ) -> io::Result<Self> {
+    pub async fn on(way: Arc<Way>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
-            rules,
-            upstream,
-            resolver: Box::new(resolver),
+            way,
             visits: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
@@ -77,11 +72,6 @@ impl Guard {
             port,
             accepting,
         })
-    }
-
-    /// What holds for all processes.
-    pub fn rules(&self) -> &Rules {
-        &self.shared.rules
     }
 
     /// Where it listens.

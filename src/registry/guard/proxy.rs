@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,9 +18,10 @@ use tokio::net::TcpStream;
 
 use super::Shared;
 use super::host_port::HostPort;
-use super::policy::{Refusal, Rule, check_addresses, check_name};
-use super::upstream::{Stream, connect};
+use super::policy::{Refusal, Rule};
+use super::upstream::Stream;
 use super::visit::{Counted, Verdict, Visit};
+use super::way::Plain;
 use crate::sync::lock;
 
 /// Headers that concern one connection only (RFC 9110, 7.6.1), and what was meant for us.
@@ -92,7 +92,8 @@ async fn tunnel(
     shared: &Shared,
 ) -> Result<Answer, Verdict> {
     let host = host_of(request.uri().authority(), None)?;
-    let stream = open(&host, visit, shared).await?;
+    let stream = shared.way.open(&visit.pass, &host).await?;
+    visit.note_host(&host);
     let mut upstream = counted(stream, visit);
     let passing = async move {
         let client = hyper::upgrade::on(request).await;
@@ -101,24 +102,6 @@ async fn tunnel(
     };
     tokio::spawn(visit.over.clone().run_until_cancelled_owned(passing));
     Ok(plain_answer(StatusCode::OK))
-}
-
-/// A connection by which a tunnel goes on.
-async fn open(host: &HostPort, visit: &Visit, shared: &Shared) -> Result<Box<dyn Stream>, Verdict> {
-    let unreachable = |_| Verdict::Unreachable(host.clone());
-    check_name(&shared.rules, &visit.pass, host, false).map_err(Verdict::Refused)?;
-    // A company's proxy resolves the name itself; it is outside, and reaches nothing of ours.
-    if let Some(proxy) = shared.upstream.proxy_for(host, false) {
-        let tunnel = shared.upstream.tunnel(&proxy, host).await;
-        let stream = tunnel.map_err(unreachable)?;
-        visit.note_host(host);
-        return Ok(stream);
-    }
-    let addresses = resolve(host, false, visit, shared).await?;
-    let connected = connect(&addresses, host.port).await;
-    let stream = connected.map_err(unreachable)?;
-    visit.note_host(host);
-    Ok(stream)
 }
 
 /// Any other method: plain HTTP, one request a connection.
@@ -132,25 +115,17 @@ async fn pass_on(
     let authority = uri.authority().filter(|_| is_absolute);
     let host = host_of(authority, Some(80))?;
     let unreachable = || Verdict::Unreachable(host.clone());
-    check_name(&shared.rules, &visit.pass, &host, true).map_err(Verdict::Refused)?;
     let name = HeaderValue::from_str(authority.map_or("", Authority::as_str));
     let name = name.map_err(|_| unreachable())?;
     strip(request.headers_mut());
     request.headers_mut().insert(HOST, name);
-    let stream = if let Some(proxy) = shared.upstream.proxy_for(&host, true) {
-        let opened = shared.upstream.to_proxy(&proxy).await;
-        let (stream, credential) = opened.map_err(|_| unreachable())?;
-        if let Some(credential) = credential {
-            let headers = request.headers_mut();
-            headers.insert(PROXY_AUTHORIZATION, credential);
-        }
-        stream
-    } else {
-        let addresses = resolve(&host, true, visit, shared).await?;
+    let Plain { stream, is_proxied } = shared.way.open_plain(&visit.pass, &host).await?;
+    if !is_proxied {
         *request.uri_mut() = origin_form(&uri).ok_or_else(unreachable)?;
-        let connected = connect(&addresses, host.port).await;
-        connected.map_err(|_| unreachable())?
-    };
+    } else if let Some(Some(credential)) = shared.way.proxy_in_clear(&host) {
+        let headers = request.headers_mut();
+        headers.insert(PROXY_AUTHORIZATION, credential);
+    }
     visit.note_host(&host);
     let io = TokioIo::new(counted(stream, visit));
     let handshake = hyper::client::conn::http1::handshake(io).await;
@@ -160,20 +135,6 @@ async fn pass_on(
     let mut answer = answer.map_err(|_| unreachable())?.map(BodyExt::boxed);
     strip(answer.headers_mut());
     Ok(answer)
-}
-
-/// Addresses that were checked: nothing is resolved again before the connection.
-async fn resolve(
-    host: &HostPort,
-    plain: bool,
-    visit: &Visit,
-    shared: &Shared,
-) -> Result<Vec<IpAddr>, Verdict> {
-    let found = shared.resolver.resolve(host).await;
-    let addresses = found.map_err(|_| Verdict::NoSuchHost(host.clone()))?;
-    check_addresses(&shared.rules, &visit.pass, host, plain, &addresses)
-        .map_err(Verdict::Refused)?;
-    Ok(addresses)
 }
 
 fn host_of(authority: Option<&Authority>, default_port: Option<u16>) -> Result<HostPort, Verdict> {

@@ -84,7 +84,8 @@ impl Server {
 }
 
 async fn guard(rules: Rules, names: &Names) -> Result<Guard> {
-    Ok(Guard::start(rules, Upstream::direct(), names.clone()).await?)
+    let way = Way::new(rules, Upstream::direct(), names.clone());
+    Ok(Guard::on(Arc::new(way)).await?)
 }
 
 fn allowing(hosts: &[&str]) -> Result<Rules> {
@@ -335,7 +336,7 @@ async fn what_is_allowed_goes_through_a_companys_proxy_and_what_is_not_does_not(
     let direct = format!("exempt.example:{}", exempt.port);
     let mut rules = allowing(&[&direct, "plain.example:80"])?;
     rules.api_server = vec!["api.example:6443".parse()?];
-    let guard = Guard::start(rules, upstream, names).await?;
+    let guard = Guard::on(Arc::new(Way::new(rules, upstream, names))).await?;
     let ticket = ticket(&guard, "registry.example")?;
     for refused in [
         "vault.vault.svc:8200",

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -20,7 +20,10 @@ use super::host_port::HostPort;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// A connection to somewhere.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(in crate::registry) trait Stream:
+    AsyncRead + AsyncWrite + Send + Unpin
+{
+}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -117,16 +120,12 @@ impl Upstream {
         Ok(Box::new(TokioIo::new(stream)))
     }
 
-    /// A connection to a proxy, for a request that it passes on, and its credential.
-    pub(super) async fn to_proxy(
-        &self,
-        proxy: &Intercept,
-    ) -> io::Result<(Box<dyn Stream>, Option<HeaderValue>)> {
+    /// A connection to a proxy, for a request that it passes on.
+    pub(super) async fn to_proxy(&self, proxy: &Intercept) -> io::Result<Box<dyn Stream>> {
         let mut connector = self.connector.clone().ok_or(io::ErrorKind::Unsupported)?;
         let stream = connector.call(proxy.uri().clone()).await;
         let stream = stream.map_err(io::Error::other)?;
-        let credential = proxy.basic_auth().cloned();
-        Ok((Box::new(TokioIo::new(stream)), credential))
+        Ok(Box::new(TokioIo::new(stream)))
     }
 }
 

@@ -29,7 +29,7 @@ use self::facts::{Facts, Finding, Reason};
 use self::figures::Figure;
 use self::support::Support;
 use self::table::{MAX_ROWS, Shown, Table};
-use super::{Header, InspectionStatus, Report, Surroundings, format_time};
+use super::{EngineName, Header, InspectionStatus, Report, Surroundings, format_time};
 use crate::diff::{ChangeKind, Diff, DiffRun};
 
 const STYLE: &str = include_str!("page.css");
@@ -555,13 +555,16 @@ fn about(header: &Header) -> Vec<(&'static str, String)> {
         ("Start of the listing", format_time(&header.snapshot_time)),
         ("Scope", words::text(&header.scope.to_string())),
         ("image-census", words::text(&versions.program)),
-        (
-            "crane",
-            versions
-                .crane
-                .as_deref()
-                .map_or_else(not_known, words::text),
-        ),
+        match versions.engine {
+            EngineName::Native => ("Engine", "native".to_owned()),
+            EngineName::Crane => (
+                "crane",
+                versions
+                    .crane
+                    .as_deref()
+                    .map_or_else(not_known, words::text),
+            ),
+        },
         ("Detection rules", versions.detection_rules.to_string()),
         ("End-of-life data of", versions.eol_data.to_string()),
     ]

@@ -190,7 +190,7 @@ fn facts<'a>(report: &'a Report, changes: Option<&Diff>) -> Vec<(&'static str, V
     };
     let changed = changes.map_or_else(|| "no earlier run to compare with".into(), formats::summary);
     let versions = &header.versions;
-    let crane = versions.crane.as_deref().unwrap_or("unknown");
+    let engine = versions.engine_text();
     vec![
         ("Cluster", Value::Text(header.cluster_name.as_str().into())),
         ("Run", Value::Text(header.run_id.as_str().into())),
@@ -207,7 +207,7 @@ fn facts<'a>(report: &'a Report, changes: Option<&Diff>) -> Vec<(&'static str, V
         ("End-of-life data of", Value::Date(versions.eol_data)),
         (
             "Made by",
-            text(format!("image-census {}, crane {crane}", versions.program)),
+            text(format!("image-census {}, {engine}", versions.program)),
         ),
     ]
 }
