@@ -73,7 +73,7 @@ pub(crate) fn expect_same_rows(command: &Command, store: &Path) -> Result {
     fs::remove_dir_all(&other)?;
     assert!(
         wrong.is_empty(),
-        "{} of {} rows differ by engine:\n{}",
+        "{} differences by engine in {} rows:\n{}",
         wrong.len(),
         crane.len(),
         wrong.join("\n")
