@@ -18,7 +18,7 @@ def processes(bench, registry, pods, folder, engine):
     crane.write_text(f"#!/bin/sh\necho >>'{noted}'\nexec '{TOOLS / 'crane'}' \"$@\"\n")
     crane.chmod(0o755)
     store = folder / f"noted-{engine}"
-    bench.snapshot(store, "--pods", pods, *registry.allowed, engine=engine, crane=crane, env=registry.environment)
+    bench.snapshot(store, "--pods", pods, engine=engine, crane=crane, env=registry.environment)
     return noted.stat().st_size
 
 
@@ -39,7 +39,7 @@ def one_distance(bench, folder, data, keys, images, milliseconds, starts):
         nights, contents = {}, None
         for engine in bench.engines:
             offset = registry.log.stat().st_size
-            arguments = [folder / engine, "--pods", pods, *registry.allowed]
+            arguments = [folder / engine, "--pods", pods]
             nights[engine] = counted(bench.snapshot, *arguments, engine=engine, env=registry.environment)
             contents = contents or bare.contents(registry.log, offset)
         there = (folder, registry.authority)

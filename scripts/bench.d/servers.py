@@ -121,7 +121,6 @@ class FarRegistry:
         self.address = f"registry.localhost:{registry.port}"
         self.realm = f"https://tokens.localhost:{tokens.port}/token"
         self.environment = os.environ | {"SSL_CERT_FILE": str(authority)}
-        self.allowed = ["--allow-host", self.address, "--allow-host", f"tokens.localhost:{tokens.port}"]
 
     def connections(self):
         """To the registry and to the token server, so far."""
