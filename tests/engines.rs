@@ -2,7 +2,7 @@
 //! connections, pings and tokens.
 //!
 //! That the rows are the same in every case that the project has is compared where the cases are:
-//! `expect_same_rows` in the suites truth, faults, bad_registry, private_images and leaks.
+//! `expect_same_rows` in the suites truth, faults, bad_registry, private_images, credentials and leaks.
 
 #![allow(
     clippy::print_stdout,
