@@ -20,6 +20,8 @@ use crate::sync::lock;
 pub(super) enum Act {
     /// Status, extra header, body.
     Answer(u16, Option<(&'static str, &'static str)>, String),
+    /// 200, and a body in gzip.
+    Packed(Vec<u8>),
     Hang,
     /// The connection breaks before an answer.
     Reset,
@@ -36,8 +38,8 @@ pub(super) fn status(code: u16) -> Act {
     )
 }
 
-fn whole(text: String) -> UnsyncBoxBody<Bytes, std::io::Error> {
-    Full::new(Bytes::from(text))
+fn whole(text: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, std::io::Error> {
+    Full::new(text.into())
         .map_err(|never| match never {})
         .boxed_unsync()
 }
@@ -60,6 +62,10 @@ pub(super) fn server(acts: &[Act]) -> (Fetcher, Asked) {
                     if let Some((name, value)) = header {
                         answer = answer.header(name, value);
                     }
+                    Ok(answer.body(whole(body))?)
+                }
+                Act::Packed(body) => {
+                    let answer = Response::builder().header("content-encoding", "gzip");
                     Ok(answer.body(whole(body))?)
                 }
                 Act::Hang => std::future::pending().await,

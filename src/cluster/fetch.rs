@@ -169,10 +169,15 @@ impl Fetcher {
             .map_err(|_| Problem::TimedOut(limit))?
     }
 
-    /// Sends a request; whatever its status, the answer's head.
-    pub(super) async fn send(&self, uri: &str) -> Result<Response<Body>, Problem> {
+    /// Sends a request; whatever its status, the answer's head. `encoding` is what its body may come in.
+    pub(super) async fn send(
+        &self,
+        uri: &str,
+        encoding: &'static str,
+    ) -> Result<Response<Body>, Problem> {
         let request = Request::get(uri)
             .header("accept", "application/json")
+            .header("accept-encoding", encoding)
             .body(Body::empty())
             .map_err(|e| Problem::Connection(e.into()))?;
         let response = self.client.send(request).await;

@@ -2,8 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::Read;
 
 use bytes::{Buf, Bytes};
+use flate2::read::MultiGzDecoder;
+use http::header::CONTENT_ENCODING;
 use http::{Response, StatusCode};
 use kube::client::Body;
 use serde::Deserialize;
@@ -16,6 +19,8 @@ const PAGE_ITEMS: u32 = 500;
 /// A page's bytes at the most: 500 pods of the largest size that etcd stores would be 750 MB, real
 /// ones take 2 to 20 MB.
 const MAX_PAGE_BYTES: usize = 256 << 20;
+/// Bytes of a page in which its head is looked for.
+const HEAD_BYTES: usize = 16 << 10;
 /// An error document's bytes at the most; the API server's own have under 1 KiB.
 const MAX_STATUS_BYTES: usize = 64 << 10;
 
@@ -63,9 +68,49 @@ pub(super) enum Listing {
     Expired,
 }
 
+/// A page as it came.
+struct Page {
+    bytes: Bytes,
+    is_gzip: bool,
+}
+
+impl Page {
+    /// Where the list goes on, if its head says so.
+    fn token_ahead(&self) -> Option<String> {
+        if !self.is_gzip {
+            return token_ahead(&self.bytes);
+        }
+        let mut head = Vec::new();
+        // What breaks off behind the head is seen when the page is parsed.
+        let _ = self.inflate(HEAD_BYTES).read_to_end(&mut head);
+        token_ahead(&head)
+    }
+
+    fn parse<T: ListItem>(self) -> Result<(Vec<T>, ListEnd), Problem> {
+        let mut items = Vec::new();
+        let mut text = Vec::new();
+        let text = if self.is_gzip {
+            let read = self.inflate(MAX_PAGE_BYTES + 1).read_to_end(&mut text);
+            read.map_err(|error| Problem::Connection(error.into()))?;
+            &text[..]
+        } else {
+            &self.bytes[..]
+        };
+        if text.len() > MAX_PAGE_BYTES {
+            return Err(Problem::TooLarge(MAX_PAGE_BYTES));
+        }
+        let end = read_page(text, |item| items.push(item)).map_err(Problem::Body)?;
+        Ok((items, end))
+    }
+
+    fn inflate(&self, most: usize) -> impl Read {
+        MultiGzDecoder::new(&self.bytes[..]).take(most as u64)
+    }
+}
+
 /// What the API server answers with.
 enum Answer {
-    Page(Bytes),
+    Page(Page),
     /// 410 Gone: the token was too old. The answer may carry another, with which the rest of the
     /// list comes as it is now ("inconsistent continue" in the Kubernetes API concepts): a pod that
     /// lived throughout is in exactly one page, since pages go on behind the last key.
@@ -95,7 +140,7 @@ impl Lister {
         loop {
             match answer.map_err(failed::<T>)? {
                 Answer::Page(page) => {
-                    let ahead = token_ahead(&page);
+                    let ahead = page.token_ahead();
                     let next = async {
                         match &ahead {
                             Some(_) => Some(self.ask::<T>(path, selector, ahead.as_deref()).await),
@@ -175,9 +220,14 @@ impl Lister {
     }
 
     async fn fetch<T: ListItem>(&self, path: &str, uri: &str) -> Result<Answer, Problem> {
-        let response = self.fetcher.send(uri).await?;
+        let response = self.fetcher.send(uri, "gzip").await?;
         match response.status() {
-            StatusCode::OK => Ok(Answer::Page(body(response, MAX_PAGE_BYTES).await?)),
+            StatusCode::OK => {
+                let encoding = response.headers().get(CONTENT_ENCODING);
+                let is_gzip = encoding.is_some_and(|encoding| encoding == "gzip");
+                let bytes = body(response, MAX_PAGE_BYTES).await?;
+                Ok(Answer::Page(Page { bytes, is_gzip }))
+            }
             StatusCode::GONE => Ok(Answer::Expired(continue_token(response).await)),
             _ => Err(not_listed::<T>(&response, path)),
         }
@@ -185,14 +235,9 @@ impl Lister {
 }
 
 /// Parses a page on a thread of its own: 3 MB take as long as the server takes for the next.
-async fn parse<T: ListItem>(page: Bytes) -> Result<(Vec<T>, ListEnd), Problem> {
-    let parsing = tokio::task::spawn_blocking(move || {
-        let mut items = Vec::new();
-        let end = read_page(&page, |item| items.push(item))?;
-        Ok((items, end))
-    });
-    match parsing.await {
-        Ok(parsed) => parsed.map_err(Problem::Body),
+async fn parse<T: ListItem>(page: Page) -> Result<(Vec<T>, ListEnd), Problem> {
+    match tokio::task::spawn_blocking(|| page.parse()).await {
+        Ok(parsed) => parsed,
         Err(broken) => std::panic::resume_unwind(broken.into_panic()),
     }
 }

@@ -1,6 +1,11 @@
 //! The lister against an API server that is faked as an HTTP service: our own URLs and paging are
 //! tested, and what a real server does rarely.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use super::Cluster;
 use super::fake::{Act, server, status};
 use super::list::{Lister, Listing};
@@ -90,6 +95,40 @@ async fn the_next_page_is_asked_for_before_this_one_is_parsed() {
     );
     let asked: Vec<_> = asked.iter().map(|uri| uri.contains("continue=")).collect();
     assert_eq!(asked, [false, true, false]);
+}
+
+#[tokio::test]
+async fn pages_in_gzip_are_read_and_one_that_breaks_off_is_asked_for_again() -> std::io::Result<()>
+{
+    let packed = |text: &str| {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(text.as_bytes())?;
+        packer.finish()
+    };
+    let head = r#"{"kind":"PodList","metadata":{"continue":"next"},"items":["#;
+    let first = packed(&format!(r#"{head}{{"metadata":{{"name":"a"}}}}]}}"#))?;
+    let last = packed(r#"{"kind":"PodList","metadata":{},"items":[{"metadata":{"name":"b"}}]}"#)?;
+    let cut_off = Act::Packed(first[..first.len() - 10].to_vec());
+    let (first, last) = (Act::Packed(first), Act::Packed(last));
+    for acts in [
+        vec![first.clone(), last.clone()],
+        vec![cut_off, last, first],
+    ] {
+        let (names, ended, asked) = list(&acts, None).await;
+        assert_eq!(
+            (names, ended),
+            (vec!["a".into(), "b".into()], Ok(Listing::Whole))
+        );
+        // The second is asked for by the token in the first one's head.
+        assert!(asked[1].ends_with("continue=next"), "{asked:?}");
+    }
+
+    let bomb = packed(&" ".repeat((256 << 20) + 1))?;
+    let (_, ended, asked) = list(&[Act::Packed(bomb)], None).await;
+    assert_eq!(asked.len(), 1);
+    let error = ended.err().unwrap_or_default();
+    assert!(error.contains("larger than 256 MiB"), "{error}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -278,7 +278,7 @@ impl PullSecrets {
     }
 
     async fn fetch<T: Object>(&self, path: &str) -> Result<T, Problem> {
-        let response = self.fetcher.send(path).await?;
+        let response = self.fetcher.send(path, "identity").await?;
         match response.status() {
             StatusCode::OK => {
                 let mut answer = body(response, MAX_OBJECT_BYTES).await?;

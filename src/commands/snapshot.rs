@@ -82,14 +82,18 @@ pub async fn snapshot(
         live.and_then(Cluster::api_server),
     );
     let engine = engine_settings(arguments, rules.await, registries);
-    let engine = start_engine(engine, credentials, stop.clone()).await?;
-    let cluster = match source {
-        Source::Read(snapshot) => snapshot,
-        Source::Live(cluster) => tokio::select! {
-            snapshot = cluster.snapshot(arguments.cluster.scope(), row_options(arguments)) => snapshot?,
-            () = interrupted.cancelled() => anyhow::bail!("interrupted while the pods were listed: no report"),
-        },
+    let list = async {
+        match source {
+            Source::Read(snapshot) => Ok(snapshot),
+            Source::Live(cluster) => tokio::select! {
+                snapshot = cluster.snapshot(arguments.cluster.scope(), row_options(arguments)) => Ok(snapshot?),
+                () = interrupted.cancelled() => anyhow::bail!("interrupted while the pods were listed: no report"),
+            },
+        }
     };
+    let start = async { Ok(start_engine(engine, credentials, stop.clone()).await?) };
+    // crane is seen to work while the API server is at its list.
+    let (engine, cluster) = tokio::try_join!(start, list)?;
     let plan = Plan::of(&cluster);
     tracing::info!(
         pods = cluster.pod_count,
