@@ -91,7 +91,7 @@ pub async fn snapshot(
             },
         }
     };
-    let start = async { Ok(start_engine(engine, credentials, stop.clone()).await?) };
+    let start = start_engine(engine, credentials, stop.clone());
     // crane is seen to work while the API server is at its list.
     let (engine, cluster) = tokio::try_join!(start, list)?;
     let plan = Plan::of(&cluster);
