@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Result;
@@ -183,6 +183,7 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let body = request.body(&mut requests)?;
+        let mut aside = None;
         match wrong {
             Some(Wrong::Answer(status, code)) => {
                 let content = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
@@ -201,7 +202,7 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
                 io::copy(&mut requests, &mut io::sink())?;
                 return Ok(());
             }
-            Some(Wrong::IgnoreCondition(bucket)) => forget(&request, bucket),
+            Some(Wrong::IgnoreCondition(bucket)) => aside = put_aside(&request, bucket),
             _ => {}
         }
         request.write(&mut server)?;
@@ -214,6 +215,9 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
                 break answer;
             }
         };
+        if let Some(aside) = aside {
+            put_back(aside)?;
+        }
         let has_no_body = request.first().starts_with("HEAD ")
             || [" 204 ", " 304 "]
                 .iter()
@@ -237,17 +241,27 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// Removes the object that a request with a condition is about to create.
-fn forget(request: &Head, bucket: &std::path::Path) {
+/// Takes away the object that a request with a condition is about to create: where it was, and where it is.
+fn put_aside(request: &Head, bucket: &Path) -> Option<(PathBuf, PathBuf)> {
     let has_condition = request
         .lines
         .iter()
         .any(|line| line.to_ascii_lowercase().starts_with("if-none-match"));
     let mut words = request.first().split([' ', '?']);
-    let path = words.nth(1).unwrap_or_default();
-    if has_condition && let Some((_, key)) = path.trim_start_matches('/').split_once('/') {
-        // Equals signs of keys come encoded.
-        let key = key.replace("%3D", "=");
-        let _ = std::fs::remove_file(bucket.join(key));
+    let path = words.nth(1)?;
+    let (_, key) = path.trim_start_matches('/').split_once('/')?;
+    // Equals signs of keys come encoded.
+    let object = bucket.join(key.replace("%3D", "="));
+    let aside = object.with_extension("aside");
+    let is_away = has_condition && std::fs::rename(&object, &aside).is_ok();
+    is_away.then_some((object, aside))
+}
+
+/// What the server has not replaced comes back: an upload that is over cannot be completed again.
+fn put_back((object, aside): (PathBuf, PathBuf)) -> io::Result<()> {
+    if object.exists() {
+        std::fs::remove_file(aside)
+    } else {
+        std::fs::rename(aside, object)
     }
 }
