@@ -6,6 +6,7 @@ use std::io::Read;
 
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
+use futures::future::OptionFuture;
 use http::header::CONTENT_ENCODING;
 use http::{Response, StatusCode};
 use kube::client::Body;
@@ -141,12 +142,9 @@ impl Lister {
             match answer.map_err(failed::<T>)? {
                 Answer::Page(page) => {
                     let ahead = page.token_ahead();
-                    let next = async {
-                        match &ahead {
-                            Some(_) => Some(self.ask::<T>(path, selector, ahead.as_deref()).await),
-                            None => None,
-                        }
-                    };
+                    let next = ahead.as_deref();
+                    let next = next.map(|token| self.ask::<T>(path, selector, Some(token)));
+                    let next = OptionFuture::from(next);
                     let (parsed, next) = tokio::join!(parse(page), next);
                     let parsed = match parsed {
                         Err(problem) if problem.may_pass() => {
