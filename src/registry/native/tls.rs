@@ -59,7 +59,7 @@ pub(super) fn trusting(
     let mut roots = RootCertStore::empty();
     // What cannot be parsed is nobody's certificate.
     roots.add_parsable_certificates(certificates.iter().cloned());
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = provider();
     let verifier = if roots.is_empty() {
         None
     } else {
@@ -67,46 +67,56 @@ pub(super) fn trusting(
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         Some(builder.build().map_err(io::Error::other)?)
     };
-    config(provider, |provider| {
-        Arc::new(Trusting {
-            verifier,
-            certificates,
-            provider,
-        })
-    })
+    let trusted = Trusted {
+        verifier,
+        certificates,
+    };
+    config(provider, Whom::Trusted(trusted))
 }
 
-/// A client that trusts anybody.
+/// A client that trusts anybody who has the certificate's key: `insecure`.
 pub(super) fn trusting_anybody() -> io::Result<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    config(provider, |provider| Arc::new(Anybody(provider)))
+    config(provider(), Whom::Anybody)
 }
 
-fn config(
-    provider: Arc<CryptoProvider>,
-    verifier: impl FnOnce(Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier>,
-) -> io::Result<ClientConfig> {
-    let verifier = verifier(Arc::clone(&provider));
-    let builder = ClientConfig::builder_with_provider(provider)
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn config(provider: Arc<CryptoProvider>, whom: Whom) -> io::Result<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
     let builder = builder
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
+        .with_custom_certificate_verifier(Arc::new(Verifier { whom, provider }));
     Ok(builder.with_no_client_auth())
 }
 
-/// Trusts authorities; and certificates that are trusted themselves, which are often their own authority.
-/// Those webpki refuses as a server's, and Go does not.
+/// Sees that a server has its certificate's key, and whether the certificate is trusted.
 #[derive(Debug)]
-struct Trusting {
-    verifier: Option<Arc<WebPkiServerVerifier>>,
-    certificates: Vec<CertificateDer<'static>>,
+struct Verifier {
+    whom: Whom,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
+/// Whose certificate will do.
+#[derive(Debug)]
+enum Whom {
+    Trusted(Trusted),
+    Anybody,
+}
+
+/// Authorities; and certificates that are trusted themselves, which are often their own authority.
+/// Those webpki refuses as a server's, and Go does not.
+#[derive(Debug)]
+struct Trusted {
+    verifier: Option<Arc<WebPkiServerVerifier>>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Trusted {
+    fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -133,6 +143,22 @@ impl ServerCertVerifier for Trusting {
             found => found,
         }
     }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match &self.whom {
+            Whom::Trusted(trusted) => trusted.verify(end_entity, intermediates, name, ocsp, now),
+            Whom::Anybody => Ok(ServerCertVerified::assertion()),
+        }
+    }
 
     fn verify_tls12_signature(
         &self,
@@ -140,7 +166,8 @@ impl ServerCertVerifier for Trusting {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        tls12(&self.provider, message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -149,11 +176,13 @@ impl ServerCertVerifier for Trusting {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        tls13(&self.provider, message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes(&self.provider)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
 
@@ -186,69 +215,4 @@ fn is_below_one_label(error: &rustls::Error, name: &ServerName<'_>) -> bool {
         && presented
             .iter()
             .any(|name| name.eq_ignore_ascii_case(&wildcard))
-}
-
-/// Trusts anybody who has the certificate's key: `insecure`.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        tls12(&self.0, message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        tls13(&self.0, message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes(&self.0)
-    }
-}
-
-fn tls12(
-    provider: &CryptoProvider,
-    message: &[u8],
-    certificate: &CertificateDer<'_>,
-    signature: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let algorithms = &provider.signature_verification_algorithms;
-    rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-}
-
-fn tls13(
-    provider: &CryptoProvider,
-    message: &[u8],
-    certificate: &CertificateDer<'_>,
-    signature: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let algorithms = &provider.signature_verification_algorithms;
-    rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-}
-
-fn schemes(provider: &CryptoProvider) -> Vec<SignatureScheme> {
-    provider
-        .signature_verification_algorithms
-        .supported_schemes()
 }
