@@ -274,7 +274,12 @@ pub(crate) fn strike_all(cases: &[Case], lanes: usize) -> Result {
                 let done = || -> Result {
                     // Both pod lists have an earlier night of their own.
                     let mut lanes = Vec::<(*const Kind, Lane)>::new();
-                    while let Some((case, kind, at)) = lock(jobs).pop() {
+                    loop {
+                        // By itself: as a condition of the loop it would be locked during the round.
+                        let job = lock(jobs).pop();
+                        let Some((case, kind, at)) = job else {
+                            return Ok(());
+                        };
                         let known = lanes.iter().position(|(of, _)| std::ptr::eq(*of, kind));
                         let known = match known {
                             Some(known) => known,
@@ -294,7 +299,6 @@ pub(crate) fn strike_all(cases: &[Case], lanes: usize) -> Result {
                         lock(&tallies[case]).absorb(tally);
                         struck?;
                     }
-                    Ok(())
                 };
                 if let Err(error) = done() {
                     lock(failed).push(error.to_string());
