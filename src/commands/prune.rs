@@ -171,16 +171,9 @@ async fn unfinished(
     cluster: Option<&ClusterName>,
     before: SystemTime,
 ) -> anyhow::Result<Vec<String>> {
-    let folder = |format: Format| match cluster {
-        Some(cluster) => format.folder_of(cluster),
-        None => format.folder(),
-    };
+    let folders = Format::ALL.map(|format| format.folder(cluster));
     let mut found = Vec::new();
-    for folder in Format::ALL
-        .map(folder)
-        .into_iter()
-        .chain(["latest/".into()])
-    {
+    for folder in folders.into_iter().chain(["latest/".into()]) {
         found.extend(store.unfinished(&folder, before).await?);
     }
     Ok(found)

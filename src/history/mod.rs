@@ -76,8 +76,7 @@ pub async fn files(
     cluster: Option<&ClusterName>,
     format: Format,
 ) -> Result<Vec<(RunKey, String)>, StoreError> {
-    let folder = cluster.map_or_else(|| format.folder(), |cluster| format.folder_of(cluster));
-    let keys = store.list(&folder).await?.into_iter();
+    let keys = store.list(&format.folder(cluster)).await?.into_iter();
     let files = keys.filter_map(|key| Some((RunKey::from_key(&key, format)?, key)));
     Ok(files.collect())
 }

@@ -186,14 +186,12 @@ impl Format {
         Self::Manifest,
     ];
 
-    /// What the keys of all files of this kind begin with.
-    pub fn folder(self) -> String {
-        format!("{}/", self.name())
-    }
-
-    /// What the keys of a cluster's files of this kind begin with.
-    pub fn folder_of(self, cluster: &ClusterName) -> String {
-        format!("{}/cluster={cluster}/", self.name())
+    /// What the keys of files of this kind begin with: of a cluster's, or of all.
+    pub fn folder(self, cluster: Option<&ClusterName>) -> String {
+        match cluster {
+            Some(cluster) => format!("{}/cluster={cluster}/", self.name()),
+            None => format!("{}/", self.name()),
+        }
     }
 
     fn extension(self) -> &'static str {
@@ -251,7 +249,7 @@ impl RunKey {
 
     /// Reads the key of a run's file; anything else is none of ours.
     pub fn from_key(key: &str, format: Format) -> Option<Self> {
-        let rest = key.strip_prefix(&format.folder())?;
+        let rest = key.strip_prefix(&format.folder(None))?;
         let (cluster, _) = rest.strip_prefix("cluster=")?.split_once('/')?;
         let cluster: ClusterName = cluster.parse().ok()?;
         let file = key.rsplit('/').next()?.strip_prefix("image-census_")?;
