@@ -10,18 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::check_image::check_image;
 use super::{
-    Outcome, UsageError, cluster_name, connect, credentials, open_store, registry_settings,
-    start_engine,
+    Outcome, UsageError, cluster_name, connect, credentials, engine_settings, open_store,
+    registry_settings, start_engine,
 };
 use crate::cli::{CheckArgs, PullSecretsOf, TableFormat};
-use crate::cluster::{Cluster, in_cluster};
+use crate::cluster::Cluster;
 use crate::history;
 use crate::os::ScanLimits;
 use crate::pod::{Node, Pod};
-use crate::registry::guard::Rules;
+use crate::registry::Engine;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::source::{CredentialSource, TenantCredentials};
-use crate::registry::{Engine, EngineSettings};
 use crate::report::{EngineName, Scope, plain};
 use crate::snapshot::{ClusterSnapshot, RowOptions};
 use crate::storage::{ClusterName, Format, RunId, RunKey, Store};
@@ -199,19 +198,9 @@ async fn check_engine(
     registries: Arc<RegistrySettings>,
     cluster: Option<&Cluster>,
 ) -> (Option<Engine>, Answer) {
-    let rules = Rules::of_this_place(
-        in_cluster(),
-        arguments.registry.allow_host.clone(),
-        cluster.and_then(Cluster::api_server),
-    );
-    let settings = EngineSettings {
-        engine: arguments.engine.engine,
-        crane: arguments.engine.crane.clone(),
-        timeout: arguments.engine.crane_timeout,
-        max_layer_bytes: ScanLimits::default().max_compressed_bytes,
-        rules: rules.await,
-        registries,
-    };
+    let (engine, registry) = (&arguments.engine, &arguments.registry);
+    let most = ScanLimits::default().max_compressed_bytes;
+    let settings = engine_settings(engine, registry, most, registries, cluster).await;
     let name = match settings.engine {
         EngineName::Crane => "crane",
         EngineName::Native => "engine",

@@ -29,8 +29,9 @@ use anyhow::Context;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{ClusterArgs, PullSecretsOf, RegistryArgs, StoreArgs};
+use crate::cli::{ClusterArgs, EngineArgs, PullSecretsOf, RegistryArgs, StoreArgs};
 use crate::cluster::{self, Cluster};
+use crate::registry::guard::Rules;
 use crate::registry::helper::Helpers;
 use crate::registry::settings::{RegistrySettings, read_docker_config};
 use crate::registry::source::{CredentialSource, TenantCredentials, docker_config_file};
@@ -143,6 +144,29 @@ fn credentials(
         docker_config,
         Helpers::from_environment(),
     ))
+}
+
+/// How the registries are read: what may be reached depends on where we are, and on the cluster's API server.
+async fn engine_settings(
+    engine: &EngineArgs,
+    registry: &RegistryArgs,
+    max_layer_bytes: u64,
+    registries: Arc<RegistrySettings>,
+    cluster: Option<&Cluster>,
+) -> EngineSettings {
+    let rules = Rules::of_this_place(
+        cluster::in_cluster(),
+        registry.allow_host.clone(),
+        cluster.and_then(Cluster::api_server),
+    );
+    EngineSettings {
+        engine: engine.engine,
+        crane: engine.crane.clone(),
+        timeout: engine.crane_timeout,
+        max_layer_bytes,
+        rules: rules.await,
+        registries,
+    }
 }
 
 /// Starts what reads the registries, and the guard before it.

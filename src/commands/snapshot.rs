@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,20 +14,18 @@ use tokio_util::sync::CancellationToken;
 use super::eol::eol_table;
 use super::summary::summarise;
 use super::{
-    Outcome, UsageError, cluster_name, connect, credentials, open_store, registry_settings,
-    start_engine,
+    Outcome, UsageError, cluster_name, connect, credentials, engine_settings, open_store,
+    registry_settings, start_engine,
 };
 use crate::cli::{SnapshotArgs, TableFormat};
-use crate::cluster::{Cluster, in_cluster};
+use crate::cluster::Cluster;
 use crate::diff::{Diff, DiffOptions, Side, compare};
 use crate::history::{self, SigningKey, Trust, knowledge, last_comparable};
 use crate::inspect::{Inspector, InspectorSettings, Plan, join};
 use crate::metrics::{AddressError, Pushgateway, exposition};
 use crate::os::{EolTable, RULES_VERSION, ScanLimits};
 use crate::pod::{ListItem, read_list};
-use crate::registry::guard::Rules;
-use crate::registry::settings::RegistrySettings;
-use crate::registry::{Engine, EngineSettings};
+use crate::registry::Engine;
 use crate::report::{
     ChangeCounts, Chunk, Completeness, ContainerRow, Counts, FileEntry, Header, ImageRecord,
     InspectionStatus, Manifest, Night, Report, SCHEMA_VERSION, Surroundings, Versions, encode,
@@ -76,12 +73,15 @@ pub async fn snapshot(
     };
     store.probe(&key.object(Format::Manifest)).await?;
     let stop = CancellationToken::new();
-    let rules = Rules::of_this_place(
-        in_cluster(),
-        arguments.registry.allow_host.clone(),
-        live.and_then(Cluster::api_server),
-    );
-    let engine = engine_settings(arguments, rules.await, registries);
+    let (engine, registry) = (&arguments.engine, &arguments.registry);
+    let settings = engine_settings(
+        engine,
+        registry,
+        arguments.max_layer << 20,
+        registries,
+        live,
+    )
+    .await;
     let list = async {
         match source {
             Source::Read(snapshot) => Ok(snapshot),
@@ -91,7 +91,7 @@ pub async fn snapshot(
             },
         }
     };
-    let start = start_engine(engine, credentials, stop.clone());
+    let start = start_engine(settings, credentials, stop.clone());
     // crane is seen to work while the API server is at its list.
     let (engine, cluster) = tokio::try_join!(start, list)?;
     let plan = Plan::of(&cluster);
@@ -231,21 +231,6 @@ fn row_options(arguments: &SnapshotArgs) -> RowOptions {
     RowOptions {
         owner_label: arguments.owner_label.clone(),
         default_platform: arguments.cluster.default_platform.clone(),
-    }
-}
-
-fn engine_settings(
-    arguments: &SnapshotArgs,
-    rules: Rules,
-    registries: Arc<RegistrySettings>,
-) -> EngineSettings {
-    EngineSettings {
-        engine: arguments.engine.engine,
-        crane: arguments.engine.crane.clone(),
-        timeout: arguments.engine.crane_timeout,
-        max_layer_bytes: arguments.max_layer << 20,
-        rules,
-        registries,
     }
 }
 
