@@ -12,12 +12,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::Result;
 use super::bad_registry::{PING, blob_path, manifest_path};
-use super::tls::Certificate;
+use super::tls::{Certificate, listen};
 
 /// A running one; it ends when this is dropped.
 pub(crate) struct Http2Registry {
@@ -42,12 +41,7 @@ impl Http2Registry {
         }
         let contents = Arc::new(contents);
         let acceptor = TlsAcceptor::from(Arc::new(certificate.server(&[b"h2"])?));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let port = listener.local_addr()?.port();
+        let (runtime, listener, port) = listen()?;
         let (connections, requests) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
         let (connected, asked) = (Arc::clone(&connections), Arc::clone(&requests));
         runtime.spawn(async move {

@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 use super::{Result, succeed};
@@ -17,7 +18,7 @@ use super::{Result, succeed};
 pub(crate) struct Front {
     /// Of 127.0.0.1.
     pub(crate) port: u16,
-    _runtime: tokio::runtime::Runtime,
+    _runtime: Runtime,
 }
 
 /// A certificate for hosts, its own authority.
@@ -86,12 +87,7 @@ impl Front {
     /// Listens on a free port and passes what comes on to `server`.
     pub(crate) fn start(certificate: &Certificate, server: &str) -> Result<Self> {
         let acceptor = TlsAcceptor::from(Arc::new(certificate.server(&[])?));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let port = listener.local_addr()?.port();
+        let (runtime, listener, port) = listen()?;
         let server = server.to_owned();
         runtime.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -108,6 +104,17 @@ impl Front {
             _runtime: runtime,
         })
     }
+}
+
+/// A thread of its own, what listens on it, and on which port.
+pub(super) fn listen() -> Result<(Runtime, TcpListener, u16)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let port = listener.local_addr()?.port();
+    Ok((runtime, listener, port))
 }
 
 pub(super) fn config(certificate: &Path, key: &Path) -> Result<ServerConfig> {
