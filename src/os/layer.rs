@@ -19,8 +19,11 @@ use super::path::text;
 use super::sparse::expand;
 use super::tree::LayerTree;
 
-/// Read from the blob and from each member at once, in bytes: a pipe's capacity on Linux.
+/// Read from the blob and from each member at once, in bytes.
 const BUFFER: usize = 64 * 1024;
+
+/// Decompressed at once, in bytes: the tar crate asks for headers one by one, and small pieces are slow.
+const DECOMPRESSED_BUFFER: usize = 256 * 1024;
 
 /// The archive's unit, in bytes: a header, and what members are padded to.
 const BLOCK: u64 = 512;
@@ -31,7 +34,7 @@ const MAGIC: usize = 6;
 /// Reads a whole layer blob (plain tar, gzip with any number of members, or zstd; an empty blob is
 /// an empty layer) and returns what it says about the usual and the requested paths.
 ///
-/// Memory is bounded by the limits, not by the layer: some 200 KiB, the extended header of one
+/// Memory is bounded by the limits, not by the layer: some 500 KiB, the extended header of one
 /// member, the captured text, and the window of a zstd frame. After `Ok` the reader has been read to
 /// its end, so that who feeds it can finish and verify; after an error it has not.
 ///
@@ -113,7 +116,7 @@ fn read_archive(
     tree: &mut LayerTree<'_>,
 ) -> io::Result<()> {
     let mut archive = Archive::new(Decompressed {
-        inner: decompressed,
+        inner: BufReader::with_capacity(DECOMPRESSED_BUFFER, decompressed),
         gauge,
     });
     let mut entries = archive.entries()?;

@@ -19,6 +19,10 @@ use super::sandbox::{self, Confinement};
 /// Error text beyond this is not kept: 16 KiB hold every message that crane makes by itself.
 const MAX_STDERR_BYTES: u64 = 16 * 1024;
 
+/// What a process may write ahead of the reader, who inflates meanwhile: four times Linux's default.
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: usize = 256 * 1024;
+
 /// How long error text may still arrive after the process and its group have ended.
 const STDERR_TIME: Duration = Duration::from_secs(1);
 
@@ -76,8 +80,12 @@ pub(super) async fn run<T: Send + 'static>(
     };
 
     let progress = Arc::new(Progress::default());
+    let stdout = stdout.into_owned_fd()?;
+    // A smaller one will do, too: a user's pipes may have so much memory together.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
     let mut output = Output {
-        source: File::from(stdout.into_owned_fd()?),
+        source: File::from(stdout),
         progress: Arc::clone(&progress),
         max_bytes: limits.max_bytes,
     };

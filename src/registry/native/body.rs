@@ -1,6 +1,8 @@
 //! From a response's body to a reader on a thread that may block, with its digest.
+//!
+//! What comes is hashed on this side of the reader: inflating takes a core of its own.
 
-use std::io::{self, Read, Sink, Write};
+use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
@@ -13,11 +15,10 @@ use crate::image::{Digest, Sha256Writer};
 /// Pieces that wait for the reader: each has the size of one read from the network, 64 KiB at the most.
 const PIECES: usize = 8;
 
-/// What a reader reads: pieces as they come, hashed.
+/// What a reader reads: pieces as they come.
 pub(super) struct Body {
     pieces: Receiver<Bytes>,
     piece: Bytes,
-    hash: Sha256Writer<Sink>,
 }
 
 /// Two ends: what is sent into one is read from the other.
@@ -26,17 +27,8 @@ pub(super) fn body() -> (Sender<Bytes>, Body) {
     let body = Body {
         pieces,
         piece: Bytes::new(),
-        hash: Sha256Writer::new(io::sink()),
     };
     (sender, body)
-}
-
-impl Body {
-    /// The digest of what was read.
-    pub(super) fn digest(&self) -> Digest {
-        let (digest, _) = self.hash.so_far();
-        digest
-    }
 }
 
 impl Read for Body {
@@ -49,23 +41,28 @@ impl Read for Body {
         }
         let count = buffer.len().min(self.piece.len());
         buffer[..count].copy_from_slice(&self.piece[..count]);
-        self.hash.write_all(&buffer[..count])?;
         self.piece.advance(count);
         Ok(count)
     }
 }
 
-/// Passes on what comes, to its end or as long as somebody reads.
-pub(super) async fn pass_on(mut from: Incoming, to: Sender<Bytes>) -> Result<(), Failure> {
+/// Passes on what comes, to its end; the digest of it. None if nobody reads it to the end.
+pub(super) async fn pass_on(
+    mut from: Incoming,
+    to: Sender<Bytes>,
+) -> Result<Option<Digest>, Failure> {
+    let mut hash = Sha256Writer::new(io::sink());
     while let Some(frame) = from.frame().await {
         let frame = frame.map_err(|error| Failure::of(&error))?;
-        if let Ok(piece) = frame.into_data()
-            && to.send(piece).await.is_err()
-        {
-            break;
+        if let Ok(piece) = frame.into_data() {
+            hash.write_all(&piece).map_err(|_| Failure::Unknown)?;
+            if to.send(piece).await.is_err() {
+                return Ok(None);
+            }
         }
     }
-    Ok(())
+    let (_, digest, _) = hash.finish();
+    Ok(Some(digest))
 }
 
 /// A body of so many bytes at the most; none if it is larger.

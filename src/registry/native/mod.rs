@@ -189,7 +189,7 @@ async fn read_by<T: Send + 'static>(
         let over = over.clone();
         async move {
             let passed = over.run_until_cancelled(pass_on(response.into_body(), pieces));
-            passed.await.unwrap_or(Ok(()))
+            passed.await.unwrap_or(Ok(None))
         }
     });
     let mut output = Output {
@@ -197,15 +197,12 @@ async fn read_by<T: Send + 'static>(
         progress: Arc::clone(progress),
         max_bytes: task.limits.max_bytes,
     };
-    let reader = tokio::task::spawn_blocking(move || {
-        let value = read(&mut output);
-        (value, output.source.digest())
-    });
+    let reader = tokio::task::spawn_blocking(move || read(&mut output));
     let read = watch.over(reader, || over.cancel()).await;
     if progress.is_too_large() {
         watch.end(Ended::TooLarge);
     }
-    let (value, found) = read.map_err(|_| Failure::Unknown)?;
+    let value = read.map_err(|_| Failure::Unknown)?;
     if !progress.is_at_end() {
         // It has seen enough: that is no failure of the registry.
         over.cancel();
@@ -213,8 +210,8 @@ async fn read_by<T: Send + 'static>(
         return Ok(Content { value, is_whole });
     }
     // Nothing more is sent, or the reader would not be at the end.
-    sender.await.map_err(|_| Failure::Unknown)??;
-    if found != expected {
+    let found = sender.await.map_err(|_| Failure::Unknown)??;
+    if found != Some(expected) {
         return Err(Failure::Forged);
     }
     let is_whole = true;
