@@ -18,6 +18,11 @@ use crate::tally::{Tally, Wrong, rounds};
 
 /// Containers that are over, so that files take their time to be written.
 const IDLE: usize = 600;
+/// After so many rounds it is measured anew how long a run takes.
+const PACE: usize = 20;
+/// From one part of a run to the next that is struck: the whole of it is spanned again and again. Prime to
+/// all counts of rounds.
+const STRIDE: usize = 7;
 /// How long after SIGTERM a run may still take: it ends crane, writes and commits.
 const END_TIME: Duration = Duration::from_secs(30);
 
@@ -59,24 +64,19 @@ fn strike(store: &Store, signal: Signal, scenario: &str, count: usize) -> Result
     let mut tally = Tally::new(scenario);
 
     let mut lengths = Vec::new();
-    for _ in 0..3 {
-        let mut command = nights.snapshot(store, "tonight", TONIGHT)?;
-        rooms.give_to(&mut command);
-        let ended = Running::start(&mut command)?.wait(Duration::from_secs(60), || Ok(()))?;
-        assert!(ended.status.success(), "{}", ended.stderr);
-        lengths.push(ended.took);
-        before.restore(store)?;
-    }
-    lengths.sort();
-    let length = lengths[1];
-
     let mut phases = BTreeMap::<_, usize>::new();
     let mut files = 0;
     for round in 0..count {
         tally.round();
+        // The other scenarios beside this one change its pace.
+        if round % PACE == 0 {
+            lengths.push(length_of_a_run(&nights, store, &rooms, &before)?);
+        }
+        let length = lengths[lengths.len() - 1];
         // One from each part of the run, at a random moment of it; a little beyond its end, too.
         let parts = u64::try_from(count)?;
-        let share = u64::try_from(round)? * 1_000 + random.below(1_000);
+        let part = u64::try_from(round * STRIDE % count)?;
+        let share = part * 1_000 + random.below(1_000);
         let moment = length.mul_f64(1.05) * u32::try_from(share / parts)? / 1_000;
         let mut command = nights.snapshot(store, "tonight", TONIGHT)?;
         rooms.give_to(&mut command);
@@ -148,12 +148,34 @@ fn strike(store: &Store, signal: Signal, scenario: &str, count: usize) -> Result
         .iter()
         .map(|(phase, count)| format!("{count} {phase}"))
         .collect();
+    lengths.sort();
     let of = format!(
-        "of a run of {} ms: {}",
-        length.as_millis(),
+        "of runs of {} to {} ms: {}",
+        lengths[0].as_millis(),
+        lengths[lengths.len() - 1].as_millis(),
         phases.join(", ")
     );
     tally.finish(&format!("{of}; seed {seed}"))
+}
+
+/// How long a run takes to which nothing is done: of three, the one in the middle.
+fn length_of_a_run(
+    nights: &Nights,
+    store: &Store,
+    rooms: &Rooms,
+    before: &Before,
+) -> Result<Duration> {
+    let mut lengths = Vec::new();
+    for _ in 0..3 {
+        let mut command = nights.snapshot(store, "tonight", TONIGHT)?;
+        rooms.give_to(&mut command);
+        let ended = Running::start(&mut command)?.wait(Duration::from_secs(60), || Ok(()))?;
+        assert!(ended.status.success(), "{}", ended.stderr);
+        lengths.push(ended.took);
+        before.restore(store)?;
+    }
+    lengths.sort();
+    Ok(lengths[1])
 }
 
 /// How far a run had come.
