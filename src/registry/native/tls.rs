@@ -67,11 +67,11 @@ pub(super) fn trusting(
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         Some(builder.build().map_err(io::Error::other)?)
     };
-    let trusted = Trusted {
+    let whom = Whom::Trusted {
         verifier,
         certificates,
     };
-    config(provider, Whom::Trusted(trusted))
+    config(provider, whom)
 }
 
 /// A client that trusts anybody who has the certificate's key: `insecure`.
@@ -103,46 +103,13 @@ struct Verifier {
 /// Whose certificate will do.
 #[derive(Debug)]
 enum Whom {
-    Trusted(Trusted),
+    /// Authorities; and certificates that are trusted themselves, which are often their own authority.
+    /// Those webpki refuses as a server's, and Go does not.
+    Trusted {
+        verifier: Option<Arc<WebPkiServerVerifier>>,
+        certificates: Vec<CertificateDer<'static>>,
+    },
     Anybody,
-}
-
-/// Authorities; and certificates that are trusted themselves, which are often their own authority.
-/// Those webpki refuses as a server's, and Go does not.
-#[derive(Debug)]
-struct Trusted {
-    verifier: Option<Arc<WebPkiServerVerifier>>,
-    certificates: Vec<CertificateDer<'static>>,
-}
-
-impl Trusted {
-    fn verify(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(verifier) = &self.verifier else {
-            return Err(CertificateError::UnknownIssuer.into());
-        };
-        let found = verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now);
-        let found = match found {
-            // Its time was looked at before this: one that is over is refused for that.
-            Err(error) if is_authority(&error) && self.certificates.contains(end_entity) => {
-                let parsed = ParsedCertificate::try_from(end_entity)?;
-                rustls::client::verify_server_name(&parsed, name)
-                    .map(|()| ServerCertVerified::assertion())
-            }
-            found => found,
-        };
-        match found {
-            // Names are looked at last: all else is right.
-            Err(error) if is_below_one_label(&error, name) => Ok(ServerCertVerified::assertion()),
-            found => found,
-        }
-    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -154,9 +121,30 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match &self.whom {
-            Whom::Trusted(trusted) => trusted.verify(end_entity, intermediates, name, ocsp, now),
-            Whom::Anybody => Ok(ServerCertVerified::assertion()),
+        let Whom::Trusted {
+            verifier,
+            certificates,
+        } = &self.whom
+        else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let Some(verifier) = verifier else {
+            return Err(CertificateError::UnknownIssuer.into());
+        };
+        let found = verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        let found = match found {
+            // Its time was looked at before this: one that is over is refused for that.
+            Err(error) if is_authority(&error) && certificates.contains(end_entity) => {
+                let parsed = ParsedCertificate::try_from(end_entity)?;
+                rustls::client::verify_server_name(&parsed, name)
+                    .map(|()| ServerCertVerified::assertion())
+            }
+            found => found,
+        };
+        match found {
+            // Names are looked at last: all else is right.
+            Err(error) if is_below_one_label(&error, name) => Ok(ServerCertVerified::assertion()),
+            found => found,
         }
     }
 
