@@ -276,8 +276,7 @@ pub(crate) fn strike_all(cases: &[Case], lanes: usize) -> Result {
                     let mut lanes = Vec::<(*const Kind, Lane)>::new();
                     loop {
                         // By itself: as a condition of the loop it would be locked during the round.
-                        let job = lock(jobs).pop();
-                        let Some((case, kind, at)) = job else {
+                        let Some((case, kind, at)) = lock(jobs).pop() else {
                             return Ok(());
                         };
                         let known = lanes.iter().position(|(of, _)| std::ptr::eq(*of, kind));
