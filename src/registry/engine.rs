@@ -53,7 +53,7 @@ pub struct EngineSettings {
 pub enum EngineError {
     /// crane cannot be started.
     #[error(
-        "could not start crane ({0}): install it (go install github.com/google/go-containerregistry/cmd/crane), or name it with --crane"
+        "could not start crane ({0}): install it (go install github.com/google/go-containerregistry/cmd/crane@latest), name it with --crane, or do without it by --engine native"
     )]
     Start(String, #[source] std::io::Error),
     /// It starts, but does not answer.
